@@ -1,0 +1,758 @@
+"""The whole exception tree, and how an exception becomes storable data.
+
+Class names and nesting follow the prompt flow contract, because they surface in error records as nested codes
+(`UserError` -> `ValidationError` -> `InvalidFlowRequest` -> `InputTypeError`) and because user code catches them by name.
+Beside its class every error carries what a person needs: a stable dotted `code` to search for, a `hint` that says what
+to do next, and `where` it happened.
+
+    PromptflowException
+    ├── UserErrorException            somebody outside this package can fix it
+    │   ├── ValidationException       the flow, its inputs or its data are wrong
+    │   │   └── InvalidFlowRequest …
+    │   ├── SDKError                  runs, connections, settings
+    │   ├── CoreError                 prompty and model configuration
+    │   ├── ProviderError             a model or its server refused
+    │   ├── EngineError               the local engine refused
+    │   └── SetupError                this installation lacks something
+    └── SystemErrorException          our fault, or an unforeseen state
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place in a user's file; line and column count from 1."""
+
+    path: str
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        return ":".join(str(part) for part in (self.path, self.line, self.column) if part is not None)
+
+
+def _dotted_code(class_name: str) -> str:
+    """`InputTypeError` -> `input_type`, the default code of a class that names none."""
+    stem = re.sub(r"(Exception|Error)$", "", class_name) or class_name
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", stem).lower()
+
+
+class PromptflowException(Exception):
+    """Base of every error this package raises on purpose.
+
+    Args:
+        message: The final text. When empty it is built from `message_format` and `facts`.
+        message_format: The text with `{name}` placeholders, kept apart so that records can be grouped.
+        target: The part that failed, recorded as `referenceCode`.
+        module: A finer name inside the target.
+        hint: What to do next.
+        where: The place in the user's file.
+        facts: Named values behind the message.
+    """
+
+    code: ClassVar[str] = "error"
+    default_target: ClassVar[str] = "Unknown"
+    retryable: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "code" not in cls.__dict__:
+            family = cls.__mro__[1].code.split(".")[0]
+            cls.code = f"{family}.{_dotted_code(cls.__name__)}"
+
+    def __init__(
+        self,
+        message: str = "",
+        message_format: str = "",
+        target: Any = None,
+        module: str | None = None,
+        *,
+        hint: str | None = None,
+        where: Location | None = None,
+        **facts: Any,
+    ) -> None:
+        facts.pop("error", None)
+        if not message and message_format:
+            message = _format_leniently(message_format, facts)
+        super().__init__(message)
+        self.message = message
+        self.message_format = message_format
+        self.target = str(getattr(target, "value", target) or self.default_target)
+        self.module = module
+        self.hint = hint
+        self.where = where
+        self.facts = facts
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.args, self.__dict__.copy()))
+
+    @property
+    def error_codes(self) -> list[str]:
+        """Nested codes from the root of the tree to this class."""
+        chain: list[str] = []
+        for cls in reversed(type(self).__mro__):
+            if issubclass(cls, PromptflowException) and cls is not PromptflowException and not cls.__dict__.get("is_transparent"):
+                chain.append(cls.__dict__.get("chain_name", cls.__name__))
+        return chain or ["SystemError"]
+
+    @property
+    def reference_code(self) -> str:
+        return f"{self.target}/{self.module}" if self.module else self.target
+
+    @property
+    def additional_info(self) -> list[dict[str, Any]]:
+        """Typed extra information for the error record; empty for most errors."""
+        return []
+
+
+def _rebuild(cls: type[PromptflowException], args: tuple[Any, ...], state: dict[str, Any]) -> PromptflowException:
+    error = cls.__new__(cls)
+    Exception.__init__(error, *args)
+    error.__dict__.update(state)
+    return error
+
+
+def _format_leniently(message_format: str, facts: dict[str, Any]) -> str:
+    try:
+        return message_format.format(**facts)
+    except (KeyError, IndexError, ValueError):
+        return message_format
+
+
+class UserErrorException(PromptflowException):
+    """Somebody outside this package can fix it."""
+
+    code = "user.error"
+    chain_name = "UserError"
+
+
+class SystemErrorException(PromptflowException):
+    """An unforeseen state, or our own fault."""
+
+    code = "system.error"
+    chain_name = "SystemError"
+
+
+# --- the flow, its inputs and its data -----------------------------------------------------------------------------
+
+
+class ValidationException(UserErrorException):
+    code = "flow.invalid"
+    chain_name = "ValidationError"
+
+
+class FlowSyntaxError(ValidationException):
+    """YAML, front matter or a template cannot be parsed."""
+
+    code = "flow.syntax"
+
+
+class FlowValidationError(ValidationException):
+    """A flow has problems; carries all of them in `facts['problems']`."""
+
+    code = "flow.invalid"
+
+
+class InvalidFlowRequest(ValidationException):
+    code = "flow.invalid_request"
+    default_target = "Executor"
+
+
+class DuplicateNodeName(InvalidFlowRequest): ...
+
+
+class EmptyOutputReference(InvalidFlowRequest): ...
+
+
+class OutputReferenceNotFound(InvalidFlowRequest): ...
+
+
+class InputReferenceNotFound(InvalidFlowRequest): ...
+
+
+class InputNotFound(InvalidFlowRequest): ...
+
+
+class InputTypeError(InvalidFlowRequest): ...
+
+
+class InputParseError(InvalidFlowRequest): ...
+
+
+class InvalidConnectionType(InvalidFlowRequest): ...
+
+
+class NodeReferenceNotFound(InvalidFlowRequest): ...
+
+
+class NodeCircularDependency(InvalidFlowRequest): ...
+
+
+class InvalidNodeReference(InvalidFlowRequest): ...
+
+
+class NodeInputValidationError(InvalidFlowRequest): ...
+
+
+class InvalidRequest(ValidationException): ...
+
+
+class GetConnectionError(InvalidRequest): ...
+
+
+class PackageToolNotFoundError(ValidationException): ...
+
+
+class MissingRequiredInputs(ValidationException): ...
+
+
+class InputTypeMismatch(ValidationException): ...
+
+
+class InvalidSource(ValidationException): ...
+
+
+class InvalidImageInput(ValidationException): ...
+
+
+class ApplyInputMappingError(ValidationException): ...
+
+
+class InputMappingError(ValidationException): ...
+
+
+class EmptyInputsData(ValidationException): ...
+
+
+class InvalidCustomLLMTool(ValidationException): ...
+
+
+class InvalidAssistantTool(ValidationException): ...
+
+
+class ValueTypeUnresolved(ValidationException): ...
+
+
+class DuplicateToolMappingError(ValidationException): ...
+
+
+class InvalidFlexFlowEntry(ValidationException): ...
+
+
+class InvalidModelConfigValueType(ValidationException): ...
+
+
+class APINotFound(ValidationException): ...
+
+
+class ToolValidationError(ValidationException):
+    code = "tool.invalid"
+    default_target = "Executor"
+
+
+class PythonParsingError(ToolValidationError): ...
+
+
+class NoToolDefined(PythonParsingError): ...
+
+
+class MultipleToolsDefined(PythonParsingError): ...
+
+
+class PythonLoadError(PythonParsingError): ...
+
+
+class PythonLoaderNotFound(PythonParsingError): ...
+
+
+class BadFunctionInterface(PythonParsingError): ...
+
+
+class DataError(ValidationException):
+    """A data file cannot be read."""
+
+    code = "data.unreadable"
+
+
+# --- execution ------------------------------------------------------------------------------------------------------
+
+
+class ToolExecutionError(UserErrorException):
+    """A tool raised. `facts['details']` holds type, message, traceback, filename, lineno and name."""
+
+    code = "run.tool_failed"
+    default_target = "Tool"
+    details_type: ClassVar[str] = "ToolExecutionErrorDetails"
+
+    @property
+    def additional_info(self) -> list[dict[str, Any]]:
+        details = self.facts.get("details")
+        return [{"type": self.details_type, "info": details}] if details else []
+
+
+class ScriptExecutionError(ToolExecutionError):
+    code = "run.script_failed"
+    details_type = "FlexFlowExecutionErrorDetails"
+
+
+class LineExecutionTimeoutError(UserErrorException):
+    code = "run.line_timeout"
+
+
+class NodeTimeoutError(UserErrorException):
+    code = "run.node_timeout"
+
+
+class BatchExecutionTimeoutError(UserErrorException):
+    code = "run.batch_timeout"
+
+
+class BatchRunTimeoutError(UserErrorException):
+    code = "run.batch_timeout"
+
+
+class ProcessCrashError(UserErrorException):
+    code = "run.process_crash"
+
+
+class RunCanceledError(UserErrorException):
+    code = "run.canceled"
+
+
+class RunInterruptedError(UserErrorException):
+    """The process that executed a run ended without finishing it."""
+
+    code = "run.interrupted"
+
+
+class ToolLoadError(UserErrorException):
+    code = "tool.load"
+
+
+class ToolCanceledError(UserErrorException):
+    code = "tool.canceled"
+
+
+class NodeOutputNotFound(UserErrorException):
+    code = "run.node_output_not_found"
+
+
+class SingleNodeValidationError(UserErrorException):
+    code = "run.single_node"
+
+
+class FlowOutputUnserializable(UserErrorException):
+    code = "run.output_unserializable"
+
+
+class FlowEntryInitializationError(UserErrorException):
+    code = "flow.entry_initialization"
+
+
+class InvalidAggregationFunction(UserErrorException):
+    code = "flow.invalid_aggregation_function"
+
+
+class EmptyLLMApiMapping(UserErrorException):
+    code = "tool.empty_llm_api_mapping"
+
+
+class FlowDefinitionError(UserErrorException):
+    code = "flow.definition"
+
+
+class FailedToImportModule(UserErrorException):
+    code = "flow.import_module"
+
+
+class LoadMultimediaDataError(UserErrorException):
+    code = "data.multimedia"
+
+
+class InvalidMessageFormatType(UserErrorException):
+    code = "flow.message_format"
+
+
+class NotSupported(UserErrorException):
+    code = "user.not_supported"
+
+
+class UnknownConnectionType(UserErrorException):
+    code = "connection.unknown_type"
+
+
+class BadRequest(UserErrorException):
+    code = "serving.bad_request"
+
+
+class MissingRequiredFlowInput(BadRequest): ...
+
+
+class JsonPayloadRequiredForMultipleInputFields(BadRequest): ...
+
+
+class InvalidFlowInitConfig(BadRequest): ...
+
+
+class NotAcceptable(UserErrorException):
+    code = "serving.not_acceptable"
+
+
+class NodeReferenceError(UserErrorException):
+    code = "run.node_reference"
+
+
+class UnsupportedReference(NodeReferenceError): ...
+
+
+class InvalidReferenceProperty(NodeReferenceError): ...
+
+
+class OutputReferenceNotExist(NodeReferenceError): ...
+
+
+class UnexpectedError(SystemErrorException):
+    code = "system.unexpected"
+
+
+class InvalidAggregationInput(SystemErrorException):
+    code = "run.aggregation_input"
+
+
+class InputNotFoundFromAncestorNodeOutput(SystemErrorException):
+    code = "run.ancestor_output"
+
+
+class NoNodeExecutedError(SystemErrorException):
+    code = "run.no_node_executed"
+
+
+class ResolveToolError(PromptflowException):
+    """A node's tool could not be prepared. Codes and extra information are those of the error inside."""
+
+    is_transparent: ClassVar[bool] = True
+    code = "tool.resolve"
+    default_target = "Executor"
+
+    def __init__(self, node: str, inner: BaseException) -> None:
+        super().__init__(
+            f"Tool load failed in {node!r}: ({type(inner).__name__}) {inner}",
+            message_format="Tool load failed in {node_name!r}.",
+            hint=getattr(inner, "hint", None),
+            where=getattr(inner, "where", None),
+            node_name=node,
+        )
+        self.inner = inner
+        self.__cause__ = inner
+
+    @property
+    def error_codes(self) -> list[str]:
+        if isinstance(self.inner, PromptflowException):
+            return self.inner.error_codes
+
+        return ["SystemError", type(self.inner).__name__]
+
+    @property
+    def additional_info(self) -> list[dict[str, Any]]:
+        return self.inner.additional_info if isinstance(self.inner, PromptflowException) else []
+
+
+# --- runs, connections, settings -------------------------------------------------------------------------------------
+
+
+class SDKError(UserErrorException):
+    code = "sdk.error"
+    default_target = "ControlPlaneSDK"
+
+
+class RunExistsError(SDKError):
+    code = "run.exists"
+
+
+class RunNotFoundError(SDKError):
+    code = "run.not_found"
+
+
+class InvalidRunStatusError(SDKError):
+    code = "run.status"
+
+
+class InvalidRunError(SDKError):
+    code = "run.invalid"
+
+
+class RunOperationParameterError(SDKError):
+    code = "run.parameter"
+
+
+class ConnectionNotFoundError(SDKError):
+    code = "connection.not_found"
+
+
+class ConnectionNameNotSetError(SDKError):
+    code = "connection.name_not_set"
+
+
+class InvalidFlowError(SDKError):
+    code = "flow.invalid_variant"
+
+
+class StoreConnectionEncryptionKeyError(SDKError):
+    code = "connection.encryption_key"
+
+
+class DecryptConnectionError(SDKError):
+    code = "connection.decrypt"
+
+
+class BulkRunException(SDKError):
+    code = "run.lines_failed"
+
+
+class GenerateFlowMetaJsonError(SDKError):
+    code = "flow.meta"
+
+
+class InvalidConfigValue(SDKError):
+    code = "config.value"
+
+
+class ExperimentError(SDKError):
+    code = "experiment.error"
+
+
+class StoreError(SDKError):
+    """The database cannot be used."""
+
+    code = "store.error"
+
+
+class EvaluatorError(SDKError):
+    """An evaluator cannot be used as asked."""
+
+    code = "evaluator.error"
+
+
+# --- prompty and model configuration ---------------------------------------------------------------------------------
+
+
+class CoreError(UserErrorException):
+    code = "core.error"
+
+
+class MissingRequiredInputError(CoreError): ...
+
+
+class InvalidOutputKeyError(CoreError): ...
+
+
+class InvalidConnectionError(CoreError): ...
+
+
+class RequiredEnvironmentVariablesNotSetError(CoreError): ...
+
+
+class JinjaTemplateError(CoreError):
+    code = "template.render"
+
+
+class ChatAPIInvalidRoleError(CoreError): ...
+
+
+class InvalidSampleError(CoreError): ...
+
+
+# --- models ------------------------------------------------------------------------------------------------------------
+
+
+class OpenAIError(UserErrorException):
+    """A chat message or function description cannot be sent."""
+
+    code = "provider.error"
+    default_target = "Tool"
+
+
+class ChatAPIInvalidRole(OpenAIError): ...
+
+
+class ChatAPIFunctionRoleInvalidFormat(OpenAIError): ...
+
+
+class ChatAPIToolRoleInvalidFormat(OpenAIError): ...
+
+
+class ChatAPIInvalidFunctions(OpenAIError): ...
+
+
+class ChatAPIInvalidTools(OpenAIError): ...
+
+
+class FunctionCallNotSupportedInStreamMode(OpenAIError): ...
+
+
+class ProviderError(OpenAIError):
+    """A model's server refused or failed; facts name model, provider, status, request_id and retry_after_s."""
+
+    is_transparent: ClassVar[bool] = True
+
+
+class WrappedOpenAIError(ProviderError):
+    """A client error of the `openai` package; the class name of the cause ends the chain of codes."""
+
+    is_transparent: ClassVar[bool] = True
+    code = "provider.request"
+
+    @property
+    def error_codes(self) -> list[str]:
+        cause = self.facts.get("error_type")
+        return [*super().error_codes, cause] if cause else super().error_codes
+
+
+class ProviderAuthError(WrappedOpenAIError):
+    is_transparent: ClassVar[bool] = True
+    code = "provider.auth"
+
+
+class ProviderUnavailableError(WrappedOpenAIError):
+    is_transparent: ClassVar[bool] = True
+    code = "provider.unavailable"
+    retryable = True
+
+
+class ProviderTimeoutError(WrappedOpenAIError, TimeoutError):
+    is_transparent: ClassVar[bool] = True
+    code = "provider.timeout"
+    retryable = True
+
+
+class RateLimitError(WrappedOpenAIError):
+    is_transparent: ClassVar[bool] = True
+    code = "provider.rate_limit"
+    retryable = True
+
+
+class ContextLengthError(WrappedOpenAIError):
+    is_transparent: ClassVar[bool] = True
+    code = "provider.context_length"
+
+
+class ExceedMaxRetryTimes(WrappedOpenAIError):
+    code = "provider.retries_exhausted"
+
+
+class LLMError(OpenAIError):
+    code = "provider.llm"
+
+
+class EngineError(UserErrorException):
+    """The local engine refused a model or a request."""
+
+    code = "engine.error"
+    default_target = "Engine"
+
+
+class ModelLoadError(EngineError): ...
+
+
+class ModelNotFoundError(EngineError): ...
+
+
+class ContextFullError(EngineError): ...
+
+
+class EngineBusyError(EngineError):
+    retryable = True
+
+
+class GrammarError(EngineError): ...
+
+
+# --- this installation -------------------------------------------------------------------------------------------------
+
+
+class SetupError(UserErrorException):
+    code = "setup.error"
+
+
+class MissingExtraError(SetupError, ImportError):
+    """A feature needs packages that are not installed."""
+
+    code = "setup.missing_extra"
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(
+            f"{feature} needs packages that are not installed.",
+            hint=f"Install them with: pip install 'promptflow-lite[{extra}]'",
+            feature=feature,
+            extra=extra,
+        )
+
+
+class CompatImportError(SetupError, ImportError):
+    """A name of the original that cannot work on one machine was used."""
+
+    code = "setup.cloud_only"
+
+
+# --- exceptions as data ------------------------------------------------------------------------------------------------
+
+
+def error_to_dict(error: BaseException, *, include_debug_info: bool = True) -> dict[str, Any]:
+    """The error record of an exception: nested codes, message, facts and, if asked, the traceback.
+
+    `hint`, `errorCode` and `where` are additions of this package; readers of the original ignore unknown keys.
+    """
+    if isinstance(error, PromptflowException):
+        result: dict[str, Any] = {
+            "message": error.message,
+            "messageFormat": error.message_format,
+            "messageParameters": {k: str(v) for k, v in error.facts.items() if k != "details"},
+            "referenceCode": error.reference_code,
+            **_nested_codes(error.error_codes),
+            "errorCode": error.code,
+        }
+        if error.additional_info:
+            result["additionalInfo"] = error.additional_info
+
+        if error.hint:
+            result["hint"] = error.hint
+
+        if error.where:
+            result["where"] = str(error.where)
+    else:
+        result = {
+            "message": str(error),
+            "messageFormat": "",
+            "messageParameters": {},
+            **_nested_codes(["SystemError", type(error).__name__]),
+        }
+
+    if include_debug_info:
+        result["debugInfo"] = _debug_info(error)
+
+    return result
+
+
+def _nested_codes(codes: list[str]) -> dict[str, Any]:
+    inner: dict[str, Any] | None = None
+    for code in reversed(codes[1:]):
+        inner = {"code": code, "innerError": inner}
+    return {"code": codes[0], "innerError": inner}
+
+
+def _debug_info(error: BaseException) -> dict[str, Any]:
+    return {
+        "type": type(error).__name__,
+        "message": str(error),
+        "stackTrace": "".join(traceback.format_tb(error.__traceback__)),
+        "innerException": _debug_info(error.__cause__) if error.__cause__ else None,
+    }

@@ -1,0 +1,8 @@
+"""Plain data that crosses the borders between packages; no behaviour beyond conversion to JSON."""
+
+from promptflow_lite.records.results import LineResult, NodeResult, Span
+from promptflow_lite.records.run import RunRecord
+from promptflow_lite.records.status import Status
+from promptflow_lite.records.usage import Usage
+
+__all__ = ["LineResult", "NodeResult", "RunRecord", "Span", "Status", "Usage"]
