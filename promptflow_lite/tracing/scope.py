@@ -7,6 +7,8 @@ the node that started them.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any
@@ -18,7 +20,6 @@ _current: ContextVar[Scope | None] = ContextVar("pfl_scope", default=None)
 
 class Scope:
     """Collects spans and usage of one node execution; use as a context manager."""
-
 
     def __init__(self, node: str, *, metrics: dict[str, Any] | None = None) -> None:
         self.node = node
@@ -57,12 +58,34 @@ def open_span(name: str, kind: str, inputs: Any = None) -> tuple[Span, Token[Spa
     return span, _open_span.set(span)
 
 
-def close_span(span: Span, token: Token[Span | None] | None, *, output: Any = None, error: dict[str, Any] | None = None) -> None:
+def close_span(
+    span: Span, token: Token[Span | None] | None, *, output: Any = None, error: dict[str, Any] | None = None
+) -> None:
     """End a span. `token` is None when another context closes it, as a consumed generator does."""
     span.end_time = time.time()
     span.output = output
     span.error = error
     if token is not None:
+        _open_span.reset(token)
+
+
+def current_span() -> Span | None:
+    """The span that is open in this context, if any."""
+    return _open_span.get()
+
+
+def detach_span(token: Token[Span | None]) -> None:
+    """Leave a span open but no longer current, as a generator does between two items."""
+    _open_span.reset(token)
+
+
+@contextmanager
+def resume_span(span: Span) -> Iterator[None]:
+    """Make an open span current again for the duration of the block."""
+    token = _open_span.set(span)
+    try:
+        yield
+    finally:
         _open_span.reset(token)
 
 
