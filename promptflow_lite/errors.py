@@ -530,6 +530,12 @@ class ExperimentError(SDKError):
     code = "experiment.error"
 
 
+class SettingsError(SDKError):
+    """A settings file or the state folder cannot be used."""
+
+    code = "config.unusable"
+
+
 class StoreError(SDKError):
     """The database cannot be used."""
 

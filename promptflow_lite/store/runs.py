@@ -1,0 +1,441 @@
+"""Runs and their lines: takes and returns records only."""
+
+from __future__ import annotations
+
+import builtins
+import dataclasses
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from sqlalchemy import Connection, ColumnElement, Insert, Select, delete, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from promptflow_lite._utils.jsonable import dumps, loads
+from promptflow_lite._utils.text import did_you_mean
+from promptflow_lite.errors import RunExistsError, RunInterruptedError, RunNotFoundError, error_to_dict
+from promptflow_lite.records import LineResult, NodeResult, RunRecord, Status
+from promptflow_lite.store.database import Database
+from promptflow_lite.store.liveness import is_alive, process_identity
+from promptflow_lite.store.rows import (
+    LINE_COLUMNS,
+    RUN_FIELDS,
+    line_from_row,
+    line_to_row,
+    node_from_data,
+    node_to_data,
+    run_from_row,
+    run_values,
+)
+from promptflow_lite.store.tables import aggregations, lines, runs
+
+View = Literal["active", "archived", "all"]
+_UNFINISHED = (Status.RUNNING.value, Status.PREPARING.value, Status.CANCEL_REQUESTED.value)
+_LINE_COLUMNS = tuple(lines.c[name] for name in LINE_COLUMNS)
+_SORTS: dict[str, ColumnElement[Any]] = {
+    "line_number": lines.c.line_number,
+    "status": lines.c.status,
+    "duration": lines.c.end_time - lines.c.start_time,
+    "tokens": lines.c.prompt_tokens + lines.c.completion_tokens,
+}
+
+
+class RunRepository:
+    """Runs and lines of one database.
+
+    Thread: safe. Every method is its own short transaction.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._ids: dict[str, int] = {}
+        dialect: Any = sqlite if database.is_sqlite else postgresql
+        self._upsert_lines = _upsert(dialect.insert(lines), ("run_id", "line_number"), LINE_COLUMNS)
+        self._upsert_aggregations = _upsert(
+            dialect.insert(aggregations), ("run_id", "node"), ("run_id", "node", "position", "result")
+        )
+        self._upsert_lines_sql = str(self._upsert_lines.compile(dialect=database.engine.dialect))
+
+    # --- runs ---
+
+    def create(self, record: RunRecord) -> None:
+        """Add a run.
+
+        Raises:
+            RunExistsError: the name is taken.
+        """
+        values = run_values({name: getattr(record, name) for name in RUN_FIELDS})
+        values["process"] = process_identity(record.pid) if record.pid else None
+        with self._database.write() as connection:
+            taken = connection.execute(select(runs.c.id).where(runs.c.name == record.name)).first()
+            if taken:
+                raise RunExistsError(
+                    f"Run {record.name!r} already exists.",
+                    hint="Choose another name, or delete the run.",
+                    run=record.name,
+                )
+
+            connection.execute(insert(runs).values(values))
+
+    def get(self, name: str) -> RunRecord:
+        """The run of that name.
+
+        Raises:
+            RunNotFoundError: there is none.
+        """
+        self._reap_interrupted()
+        with self._database.read() as connection:
+            row = connection.execute(select(runs).where(runs.c.name == name)).mappings().first()
+            if row is None:
+                raise self._not_found(connection, name)
+
+        return run_from_row(dict(row))
+
+    def exists(self, name: str) -> bool:
+        with self._database.read() as connection:
+            return connection.execute(select(runs.c.id).where(runs.c.name == name)).first() is not None
+
+    def list(
+        self,
+        max_results: int | None = 50,
+        view: View = "active",
+        *,
+        status: Status | None = None,
+        flow: str | None = None,
+        base_run: str | None = None,
+        search: str | None = None,
+    ) -> builtins.list[RunRecord]:
+        """Runs, newest first.
+
+        Args:
+            max_results: At most so many; None for all.
+            view: Which of the active and archived runs.
+            status: Only runs in this status.
+            flow: Only runs of this flow path.
+            base_run: Only runs that read the outputs of this run.
+            search: Part of the name, display name or flow name.
+        """
+        self._reap_interrupted()
+        query = select(runs).order_by(runs.c.created_on.desc(), runs.c.id.desc()).limit(max_results)
+        if view != "all":
+            query = query.where(runs.c.is_archived.is_(view == "archived"))
+
+        if status is not None:
+            query = query.where(runs.c.status == status.value)
+
+        if flow is not None:
+            query = query.where(runs.c.flow == flow)
+
+        if base_run is not None:
+            query = query.where(runs.c.run == base_run)
+
+        if search:
+            columns = (runs.c.name, runs.c.display_name, runs.c.flow_name)
+            query = query.where(or_(*(column.icontains(search, autoescape=True) for column in columns)))
+
+        with self._database.read() as connection:
+            return [run_from_row(dict(row)) for row in connection.execute(query).mappings()]
+
+    def update(self, name: str, **fields: Any) -> None:
+        """Set fields of a run; names are those of `RunRecord`.
+
+        Raises:
+            RunNotFoundError: there is no such run.
+        """
+        unknown = set(fields) - RUN_FIELDS
+        if unknown:
+            raise TypeError(f"RunRecord has no field {', '.join(sorted(unknown))}")
+
+        values = run_values(fields)
+        if "pid" in fields:
+            values["process"] = process_identity(fields["pid"]) if fields["pid"] else None
+
+        self._update(name, values)
+
+    def set_metrics(self, name: str, metrics: Mapping[str, Any]) -> None:
+        """Replace the metrics of a run."""
+        self.update(name, metrics=dict(metrics))
+
+    def archive(self, name: str) -> None:
+        self._update(name, {"is_archived": True})
+
+    def restore(self, name: str) -> None:
+        self._update(name, {"is_archived": False})
+
+    def delete(self, name: str) -> None:
+        """Remove a run with everything recorded for it."""
+        with self._database.write() as connection:
+            if connection.execute(delete(runs).where(runs.c.name == name)).rowcount == 0:
+                raise self._not_found(connection, name)
+
+        self._ids.pop(name, None)
+
+    def request_cancel(self, name: str) -> None:
+        """Ask the process that executes the run to stop."""
+        self._update(name, {"is_cancel_requested": True})
+
+    def clear_cancel(self, name: str) -> None:
+        """Forget a request to stop, before a run is resumed."""
+        self._update(name, {"is_cancel_requested": False})
+
+    def is_cancel_requested(self, name: str) -> bool:
+        with self._database.read() as connection:
+            return bool(connection.execute(select(runs.c.is_cancel_requested).where(runs.c.name == name)).scalar())
+
+    def heartbeat(self, name: str) -> None:
+        """Note that the run is alive."""
+        self._update(name, {"heartbeat": time.time()})
+
+    # --- lines ---
+
+    def add_lines(self, name: str, results: Sequence[LineResult]) -> None:
+        """Record lines and count them in their run, in one transaction.
+
+        A line that is there already is replaced and counted once, so a repeated call changes nothing.
+        """
+        if not results:
+            return
+
+        run_id = self._run_id(name)
+        rows = [line_to_row(run_id, line) for line in results]
+        with self._database.write() as connection:
+            before = self._recorded(connection, run_id, rows)
+            self._insert_lines(connection, rows)
+            self._count(connection, run_id, rows, before)
+
+    def iter_lines(
+        self, name: str, *, statuses: Iterable[Status] | None = None, after: int | None = None, chunk: int = 500
+    ) -> Iterator[LineResult]:
+        """Lines in order of their number, read in chunks; memory does not grow with the run.
+
+        Args:
+            name: The run.
+            statuses: Only lines in these statuses.
+            after: Only lines with a higher number.
+            chunk: Rows per query.
+        """
+        run_id = self._run_id(name)
+        query = select(*_LINE_COLUMNS).where(lines.c.run_id == run_id).order_by(lines.c.line_number).limit(chunk)
+        if statuses is not None:
+            query = query.where(lines.c.status.in_([status.value for status in statuses]))
+
+        last = after
+        while True:
+            page = query if last is None else query.where(lines.c.line_number > last)
+            with self._database.read() as connection:
+                rows = connection.execute(page).all()
+
+            for row in rows:
+                yield line_from_row(name, row)
+
+            if len(rows) < chunk:
+                return
+
+            last = rows[-1].line_number
+
+    def page_lines(
+        self,
+        name: str,
+        *,
+        limit: int = 50,
+        offset: int = 0,
+        status: Status | None = None,
+        search: str | None = None,
+        sort: str = "line_number",
+    ) -> tuple[builtins.list[LineResult], int]:
+        """One page of lines, and how many lines match.
+
+        Args:
+            name: The run.
+            limit: Lines on a page.
+            offset: Lines before the page.
+            status: Only lines in this status.
+            search: Text that inputs, output or error contain, in any case.
+            sort: `line_number`, `status`, `duration` or `tokens`; a leading `-` turns the order round.
+        """
+        query = select(*_LINE_COLUMNS).where(lines.c.run_id == self._run_id(name))
+        if status is not None:
+            query = query.where(lines.c.status == status.value)
+
+        if search:
+            needle = dumps(search)[1:-1]
+            columns = (lines.c.inputs, lines.c.output, lines.c.error)
+            query = query.where(or_(*(column.icontains(needle, autoescape=True) for column in columns)))
+
+        with self._database.read() as connection:
+            total = connection.execute(select(func.count()).select_from(query.subquery())).scalar_one()
+            rows = connection.execute(_sorted(query, sort).limit(limit).offset(offset)).all()
+
+        return [line_from_row(name, row) for row in rows], total
+
+    def line(self, name: str, number: int) -> LineResult | None:
+        """One line; None when it is not recorded."""
+        run_id = self._run_id(name)
+        query = select(*_LINE_COLUMNS).where(lines.c.run_id == run_id, lines.c.line_number == number)
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+
+        return None if row is None else line_from_row(name, row)
+
+    def count_lines(self, name: str) -> dict[Status, int]:
+        """How many lines are recorded in each status."""
+        query = (
+            select(lines.c.status, func.count()).where(lines.c.run_id == self._run_id(name)).group_by(lines.c.status)
+        )
+        with self._database.read() as connection:
+            return {Status(status): count for status, count in connection.execute(query)}
+
+    def completed_line_numbers(self, name: str) -> set[int]:
+        """Numbers of the lines that need not run again."""
+        run_id = self._run_id(name)
+        query = select(lines.c.line_number).where(lines.c.run_id == run_id, lines.c.status == Status.COMPLETED.value)
+        with self._database.read() as connection:
+            return set(connection.execute(query).scalars())
+
+    def copy_completed_lines(self, source: str, target: str) -> int:
+        """Copy completed lines of one run into another, inside the database; returns how many."""
+        source_id, target_id = self._run_id(source), self._run_id(target)
+        copied = [column for column in _LINE_COLUMNS if column is not lines.c.run_id]
+        wanted = select(func.cast(target_id, lines.c.run_id.type), *copied).where(
+            lines.c.run_id == source_id, lines.c.status == Status.COMPLETED.value
+        )
+        with self._database.write() as connection:
+            connection.execute(insert(lines).from_select(LINE_COLUMNS, wanted))
+            counted = connection.execute(
+                select(
+                    func.count(),
+                    func.coalesce(func.sum(lines.c.prompt_tokens), 0),
+                    func.coalesce(func.sum(lines.c.completion_tokens), 0),
+                ).where(lines.c.run_id == target_id, lines.c.status == Status.COMPLETED.value)
+            ).one()
+            connection.execute(
+                update(runs)
+                .where(runs.c.id == target_id)
+                .values(completed_lines=counted[0], prompt_tokens=counted[1], completion_tokens=counted[2])
+            )
+        return int(counted[0])
+
+    # --- aggregation ---
+
+    def add_node_results(self, name: str, results: Sequence[NodeResult]) -> None:
+        """Record what aggregation nodes produced, replacing earlier results of the same nodes."""
+        run_id = self._run_id(name)
+        rows = [
+            {"run_id": run_id, "node": node.node, "position": position, "result": dumps(node_to_data(node))}
+            for position, node in enumerate(results)
+        ]
+        if rows:
+            with self._database.write() as connection:
+                connection.execute(self._upsert_aggregations, rows)
+
+    def node_results(self, name: str) -> builtins.list[NodeResult]:
+        """What aggregation nodes produced, in the order they were recorded."""
+        query = select(aggregations.c.result).where(aggregations.c.run_id == self._run_id(name))
+        with self._database.read() as connection:
+            texts = connection.execute(query.order_by(aggregations.c.position)).scalars().all()
+
+        return [node_from_data(loads(text)) for text in texts]
+
+    # --- inside ---
+
+    def _run_id(self, name: str) -> int:
+        known = self._ids.get(name)
+        if known is not None:
+            return known
+
+        with self._database.read() as connection:
+            found = connection.execute(select(runs.c.id).where(runs.c.name == name)).scalar()
+            if found is None:
+                raise self._not_found(connection, name)
+
+        self._ids[name] = found
+        return int(found)
+
+    def _update(self, name: str, values: Mapping[str, Any]) -> None:
+        with self._database.write() as connection:
+            if connection.execute(update(runs).where(runs.c.name == name).values(**values)).rowcount == 0:
+                raise self._not_found(connection, name)
+
+    def _not_found(self, connection: Connection, name: str) -> RunNotFoundError:
+        recent = connection.execute(select(runs.c.name).order_by(runs.c.created_on.desc()).limit(500)).scalars()
+        return RunNotFoundError(f"Run name {name!r} cannot be found.", hint=did_you_mean(name, recent), run=name)
+
+    def _recorded(
+        self, connection: Connection, run_id: int, rows: Sequence[tuple[Any, ...]]
+    ) -> dict[int, tuple[str, int, int]]:
+        """Status and tokens of those rows that the database has already, by line number."""
+        found: dict[int, tuple[str, int, int]] = {}
+        columns = (lines.c.line_number, lines.c.status, lines.c.prompt_tokens, lines.c.completion_tokens)
+        for start in range(0, len(rows), 500):
+            numbers = [row[1] for row in rows[start : start + 500]]
+            query = select(*columns).where(lines.c.run_id == run_id, lines.c.line_number.in_(numbers))
+            found.update({number: (status, p, c) for number, status, p, c in connection.execute(query)})
+        return found
+
+    def _insert_lines(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        if self._database.is_sqlite:
+            connection.exec_driver_sql(self._upsert_lines_sql, list(rows))
+        else:
+            connection.execute(self._upsert_lines, [dict(zip(LINE_COLUMNS, row, strict=True)) for row in rows])
+
+    def _count(
+        self,
+        connection: Connection,
+        run_id: int,
+        rows: Sequence[tuple[Any, ...]],
+        before: Mapping[int, tuple[str, int, int]],
+    ) -> None:
+        after = {row[1]: (row[2], row[9], row[10]) for row in rows}
+        change = [new - old for new, old in zip(_tally(after.values()), _tally(before.values()), strict=True)]
+        columns = (runs.c.completed_lines, runs.c.failed_lines, runs.c.prompt_tokens, runs.c.completion_tokens)
+        values: dict[Any, Any] = {column: column + delta for column, delta in zip(columns, change, strict=True)}
+        values[runs.c.heartbeat] = time.time()
+        connection.execute(update(runs).where(runs.c.id == run_id).values(values))
+
+    def _reap_interrupted(self) -> None:
+        """Mark runs whose process died as failed; what they recorded stays, and they can be resumed."""
+        query = select(runs.c.id, runs.c.name, runs.c.process, runs.c.heartbeat).where(runs.c.status.in_(_UNFINISHED))
+        with self._database.read() as connection:
+            unfinished = connection.execute(query).all()
+
+        for run_id, name, process, heartbeat in unfinished:
+            if is_alive(process, heartbeat):
+                continue
+
+            error = RunInterruptedError(
+                f"The process that executed run {name!r} ended before the run did.",
+                hint=f"Continue it with: pfl run create --resume-from {name}",
+                run=name,
+            )
+            values = {
+                "status": Status.FAILED.value,
+                "error": dumps(error_to_dict(error, include_debug_info=False)),
+                "end_time": heartbeat,
+            }
+            # The process is compared again because a resumed run has a new one by now.
+            is_same = (runs.c.id == run_id) & (runs.c.process == process) & runs.c.status.in_(_UNFINISHED)
+            with self._database.write() as connection:
+                connection.execute(update(runs).where(is_same).values(**values))
+
+
+def _tally(lines_recorded: Iterable[tuple[str, int, int]]) -> tuple[int, int, int, int]:
+    """Completed lines, failed lines, prompt tokens, completion tokens."""
+    completed = failed = prompt = completion = 0
+    for status, prompt_tokens, completion_tokens in lines_recorded:
+        completed += status == "Completed"
+        failed += status == "Failed"
+        prompt += prompt_tokens
+        completion += completion_tokens
+    return completed, failed, prompt, completion
+
+
+def _upsert(statement: Any, keys: Sequence[str], columns: Sequence[str]) -> Insert:
+    changed = {name: statement.excluded[name] for name in columns if name not in keys}
+    bound: Insert = statement.values({name: None for name in columns}) if not columns else statement
+    return bound.on_conflict_do_update(index_elements=keys, set_=changed)  # type: ignore[attr-defined,no-any-return]
+
+
+def _sorted(query: Select[Any], sort: str) -> Select[Any]:
+    column = _SORTS[sort.removeprefix("-")]
+    order = column.desc() if sort.startswith("-") else column.asc()
+    return query.order_by(order, lines.c.line_number)
