@@ -542,6 +542,37 @@ class StoreError(SDKError):
     code = "store.error"
 
 
+class StoreLockedError(StoreError):
+    """Another process holds the database for too long."""
+
+    code = "store.locked"
+    retryable = True
+
+
+class StoreFullError(StoreError):
+    """The disk, a quota or a file size limit leaves no room."""
+
+    code = "store.full"
+
+
+class StoreCorruptError(StoreError):
+    """The file is damaged, or no database of ours."""
+
+    code = "store.corrupt"
+
+
+class StoreReadOnlyError(StoreError):
+    """The file or its folder may not be written or opened."""
+
+    code = "store.read_only"
+
+
+class StoreVersionError(StoreError):
+    """A newer version of this package wrote the database."""
+
+    code = "store.newer"
+
+
 class EvaluatorError(SDKError):
     """An evaluator cannot be used as asked."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -45,7 +46,7 @@ class ConnectionRepository:
 
         return [_with_dates(row) for row in rows]
 
-    def names(self) -> list[str]:
+    def names(self) -> builtins.list[str]:
         with self._database.read() as connection:
             return list(connection.execute(select(connections.c.name).order_by(connections.c.name)).scalars())
 

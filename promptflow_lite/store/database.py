@@ -13,7 +13,14 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from promptflow_lite.errors import MissingExtraError, StoreError
+from promptflow_lite.errors import (
+    MissingExtraError,
+    StoreCorruptError,
+    StoreError,
+    StoreFullError,
+    StoreLockedError,
+    StoreReadOnlyError,
+)
 from promptflow_lite.store import migrations
 
 _BUSY_TIMEOUT_S = 30.0
@@ -127,33 +134,43 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
 
 
-_SQLITE_ERRORS: dict[int, tuple[str, str]] = {
-    sqlite3.SQLITE_FULL: ("The disk is full: the database cannot grow.", "Free some space; finished lines are kept."),
+_WRITABLE = "Make the file and its folder writable."
+_SQLITE_ERRORS: dict[int, tuple[type[StoreError], str, str]] = {
+    sqlite3.SQLITE_FULL: (
+        StoreFullError,
+        "The disk is full: the database cannot grow.",
+        "Free some space; finished lines are kept.",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        StoreFullError,
+        "Reading or writing the database failed.",
+        "Check the disk: free space, quota and file size limits.",
+    ),
     sqlite3.SQLITE_BUSY: (
+        StoreLockedError,
         "The database is locked by another process.",
         "Wait for the other command to finish, or stop it, and try again.",
     ),
-    sqlite3.SQLITE_LOCKED: ("The database is locked.", "Try again."),
+    sqlite3.SQLITE_LOCKED: (StoreLockedError, "The database is locked.", "Try again."),
     sqlite3.SQLITE_CORRUPT: (
+        StoreCorruptError,
         "The database file is damaged.",
         "Restore a backup, or move the file away; a new one is then created.",
     ),
     sqlite3.SQLITE_NOTADB: (
+        StoreCorruptError,
         "The file is not a database of promptflow-lite.",
         "Move it away, or point PFL_HOME or PFL_DATABASE_URL elsewhere.",
     ),
-    sqlite3.SQLITE_READONLY: ("The database is read-only.", "Make the file and its folder writable."),
+    sqlite3.SQLITE_READONLY: (StoreReadOnlyError, "The database is read-only.", _WRITABLE),
+    sqlite3.SQLITE_PERM: (StoreReadOnlyError, "Access to the database is denied.", _WRITABLE),
     sqlite3.SQLITE_CANTOPEN: (
+        StoreReadOnlyError,
         "The database cannot be opened.",
-        "Check that the folder exists and may be written, or set PFL_HOME.",
-    ),
-    sqlite3.SQLITE_PERM: ("Access to the database is denied.", "Make the file and its folder writable."),
-    sqlite3.SQLITE_IOERR: (
-        "Reading or writing the database failed.",
-        "Check the disk: free space, quota and file size limits.",
+        "Check that its folder exists and may be written, or set PFL_HOME.",
     ),
 }
-"""Primary result code -> message and hint. Codes and classes of `StoreError` are in `_CLASSES`."""
+"""Primary result code -> error, message and hint."""
 
 
 def _raise_store_error(context: ExceptionContext) -> None:
@@ -168,8 +185,8 @@ def to_store_error(error: BaseException) -> StoreError:
     """The `StoreError` for an exception of a database driver."""
     primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if primary in _SQLITE_ERRORS:
-        message, hint = _SQLITE_ERRORS[primary]
-        return StoreError(message, hint=hint, details=str(error))
+        kind, message, hint = _SQLITE_ERRORS[primary]
+        return kind(message, hint=hint, reason=str(error))
 
     if type(error).__name__ == "OperationalError" and type(error).__module__.startswith("psycopg"):
         first = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, inspect, select, text
 from sqlalchemy.schema import CreateColumn
 
-from promptflow_lite.errors import StoreError
+from promptflow_lite.errors import StoreVersionError
 from promptflow_lite.store.tables import aggregations, connections, lines, metadata, migrations, runs
 
 Step = Callable[[Connection], None]
@@ -43,12 +43,12 @@ def pending(connection: Connection) -> list[Step]:
     """Steps that the database lacks.
 
     Raises:
-        StoreError: `store.newer` when the database has steps that this version does not know.
+        StoreVersionError: the database has steps that this version does not know.
     """
     applied = set(connection.execute(select(migrations.c.name)).scalars())
     unknown = applied - {step.__name__ for step in STEPS}
     if unknown:
-        raise StoreError(
+        raise StoreVersionError(
             f"The database was written by a newer version: it has {', '.join(sorted(unknown))}.",
             hint="Upgrade promptflow-lite, or point PFL_HOME at another folder.",
         )

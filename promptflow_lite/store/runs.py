@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import builtins
-import dataclasses
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Connection, ColumnElement, Insert, Select, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Select, delete, func, insert, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from promptflow_lite._utils.jsonable import dumps, loads
@@ -296,7 +295,7 @@ class RunRepository:
         """Copy completed lines of one run into another, inside the database; returns how many."""
         source_id, target_id = self._run_id(source), self._run_id(target)
         copied = [column for column in _LINE_COLUMNS if column is not lines.c.run_id]
-        wanted = select(func.cast(target_id, lines.c.run_id.type), *copied).where(
+        wanted = select(literal(target_id), *copied).where(
             lines.c.run_id == source_id, lines.c.status == Status.COMPLETED.value
         )
         with self._database.write() as connection:
@@ -431,8 +430,8 @@ def _tally(lines_recorded: Iterable[tuple[str, int, int]]) -> tuple[int, int, in
 
 def _upsert(statement: Any, keys: Sequence[str], columns: Sequence[str]) -> Insert:
     changed = {name: statement.excluded[name] for name in columns if name not in keys}
-    bound: Insert = statement.values({name: None for name in columns}) if not columns else statement
-    return bound.on_conflict_do_update(index_elements=keys, set_=changed)  # type: ignore[attr-defined,no-any-return]
+    upsert: Insert = statement.on_conflict_do_update(index_elements=keys, set_=changed)
+    return upsert
 
 
 def _sorted(query: Select[Any], sort: str) -> Select[Any]:
