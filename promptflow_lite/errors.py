@@ -100,7 +100,11 @@ class PromptflowException(Exception):
         """Nested codes from the root of the tree to this class."""
         chain: list[str] = []
         for cls in reversed(type(self).__mro__):
-            if issubclass(cls, PromptflowException) and cls is not PromptflowException and not cls.__dict__.get("is_transparent"):
+            if (
+                issubclass(cls, PromptflowException)
+                and cls is not PromptflowException
+                and not cls.__dict__.get("is_transparent")
+            ):
                 chain.append(cls.__dict__.get("chain_name", cls.__name__))
         return chain or ["SystemError"]
 
@@ -388,6 +392,12 @@ class NotSupported(UserErrorException):
 
 class UnknownConnectionType(UserErrorException):
     code = "connection.unknown_type"
+
+
+class EnvironmentVariableNotFoundError(UserErrorException):
+    """A connection refers to an environment variable that is not set."""
+
+    code = "connection.environment_variable"
 
 
 class BadRequest(UserErrorException):
