@@ -91,7 +91,7 @@ class ConnectionType:
     @staticmethod
     def is_connection_class_name(name: str) -> bool:
         """Whether a tool type names a connection class."""
-        return isinstance(name, str) and name.endswith("Connection")
+        return name.endswith("Connection")
 
     @staticmethod
     def serialize_conn(connection: Any) -> Any:

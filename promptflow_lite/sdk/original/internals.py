@@ -95,7 +95,8 @@ class ErrorResponse:
 
     @property
     def error_codes(self) -> list[str]:
-        codes, level = [], self._error
+        codes: list[str] = []
+        level: dict[str, Any] | None = self._error
         while level:
             codes.append(level["code"])
             level = level.get("innerError")
