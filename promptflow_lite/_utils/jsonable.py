@@ -50,7 +50,9 @@ def _convert(value: Any) -> Any:
 
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         serialize = getattr(value, "serialize", None)
-        return serialize() if callable(serialize) else {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return (
+            serialize() if callable(serialize) else {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        )
 
     dump = getattr(value, "model_dump", None)
     if callable(dump) and not isinstance(value, type):

@@ -51,7 +51,9 @@ def parse_reference(value: Any) -> Reference | None:
 
     match = re.match(r"[^.\[]*", rest)
     output = match.group(0) if match else ""
-    return Reference(kind="node", name=section, section=output, path=parse_property_path(rest[len(output) :]), text=value)
+    return Reference(
+        kind="node", name=section, section=output, path=parse_property_path(rest[len(output) :]), text=value
+    )
 
 
 def parse_property_path(text: str) -> tuple[tuple[str, str | int], ...]:

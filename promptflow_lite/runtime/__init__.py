@@ -1,0 +1,24 @@
+"""One line through a flow: plan, decide, bind, execute, stream. It returns results and stores nothing."""
+
+from promptflow_lite.runtime.aggregation import AggregationResult, LineValues
+from promptflow_lite.runtime.base import LineExecutor
+from promptflow_lite.runtime.capture import captured_prints
+from promptflow_lite.runtime.create import create_executor
+from promptflow_lite.runtime.environment import flow_process, resolve_environment
+from promptflow_lite.runtime.executor import DagExecutor, finish_streams, streamed_outputs, timed_out_line
+from promptflow_lite.runtime.stream import RecordingIterator
+
+__all__ = [
+    "AggregationResult",
+    "DagExecutor",
+    "LineExecutor",
+    "LineValues",
+    "RecordingIterator",
+    "captured_prints",
+    "create_executor",
+    "finish_streams",
+    "flow_process",
+    "resolve_environment",
+    "streamed_outputs",
+    "timed_out_line",
+]

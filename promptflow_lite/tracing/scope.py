@@ -25,6 +25,8 @@ class Scope:
         self.node = node
         self.spans: list[Span] = []
         self.usage = Usage()
+        self.stdout: list[str] = []
+        self.stderr: list[str] = []
         self.metrics = metrics
         """Receives `log_metric` values while an aggregation node runs; None otherwise."""
         self._token: Token[Scope | None] | None = None
