@@ -1,0 +1,99 @@
+/** What Python sends to the cells. */
+import type { Language, Lint, Suggestion } from "./editor";
+
+export interface InputRow {
+  name: string;
+  value: string;
+  kind: "reference" | "literal" | "missing" | "setting";
+  type?: string;
+  hint?: string;
+  options?: string[];
+}
+
+export interface CellError {
+  message: string;
+  hint?: string;
+  where?: string;
+  line?: number | null;
+}
+
+export interface Cell {
+  id: string;
+  kind: string;
+  status?: string;
+  ms?: number | null;
+  tokens?: number | null;
+  cached?: boolean;
+  path: string;
+  language: Language;
+  text: string | null;
+  readonly?: boolean;
+  lints: Lint[];
+  suggestions: Suggestion[];
+  inputs: InputRow[];
+  connection?: string | null;
+  api?: string | null;
+  variants: string[];
+  variant: string | null;
+  default_variant: string | null;
+  activate?: string;
+  note?: string;
+  output: string | null;
+  output_language: Language;
+  error: CellError | null;
+  log: string;
+  rendered: string | null;
+}
+
+export interface FlowInputRow {
+  name: string;
+  type: string;
+  default: string;
+  test: string;
+}
+
+export interface FlowOutputRow {
+  name: string;
+  reference: string;
+}
+
+export interface NotebookData {
+  mode: "notebook";
+  cells: Cell[];
+  inputs: FlowInputRow[];
+  outputs: FlowOutputRow[];
+  types: string[];
+  references: string[];
+  connections: string[];
+  selected: string | null;
+  busy: boolean;
+  readonly?: boolean;
+  ack: number;
+  epoch: string;
+}
+
+export interface EditorData {
+  mode: "editor";
+  id: string;
+  text: string;
+  language: Language;
+  readonly?: boolean;
+  lints?: Lint[];
+  suggestions?: Suggestion[];
+  ack: number;
+  epoch: string;
+}
+
+export interface DiffData {
+  mode: "diff";
+  before: string;
+  after: string;
+  language: Language;
+  unified?: boolean;
+  ack: number;
+  epoch: string;
+}
+
+export type CellData = NotebookData | EditorData | DiffData;
+
+export type Emit = (...ops: Array<{ op: string; slot?: string; [field: string]: unknown }>) => void;
