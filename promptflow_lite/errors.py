@@ -417,6 +417,61 @@ class NotAcceptable(UserErrorException):
     code = "serving.not_acceptable"
 
 
+class ServingError(UserErrorException):
+    """A request to an endpoint is refused before the flow runs, or an endpoint cannot be set up as asked."""
+
+    code = "serving.error"
+    default_target = "Serving"
+
+
+class AuthenticationError(ServingError):
+    """The request carries no valid key or token."""
+
+
+class PermissionDeniedError(ServingError):
+    """The key or token is valid, but its role does not allow this."""
+
+
+class RateLimitedError(ServingError):
+    """A key exceeded its rate; `facts['retry_after_s']` says when to come back."""
+
+    retryable = True
+
+
+class QuotaExceededError(ServingError):
+    """A key used up what it may use in this period."""
+
+
+class PayloadTooLargeError(ServingError):
+    """The request body is larger than the endpoint accepts."""
+
+
+class RequestTimeoutError(ServingError):
+    """The flow did not answer within the endpoint's time limit."""
+
+
+class OverloadedError(ServingError):
+    """The endpoint is stopping, or has too many requests under way."""
+
+    retryable = True
+
+
+class UnsafeBindError(ServingError):
+    """An endpoint would be reachable from other machines without authentication."""
+
+
+class ApiKeyNotFoundError(ServingError):
+    """There is no API key of that id."""
+
+
+class EndpointNotFoundError(ServingError):
+    """There is no endpoint or deployment of that name."""
+
+
+class AuditTamperedError(ServingError):
+    """The audit log does not match its own hashes."""
+
+
 class NodeReferenceError(UserErrorException):
     code = "run.node_reference"
 
