@@ -371,7 +371,14 @@ class EmptyLLMApiMapping(UserErrorException):
 
 
 class FlowDefinitionError(UserErrorException):
+    """A flow's file has the wrong shape; `code` says how."""
+
     code = "flow.definition"
+
+    def __init__(self, message: str = "", message_format: str = "", *, code: str | None = None, **rest: Any) -> None:
+        super().__init__(message, message_format, **rest)
+        if code:
+            self.__dict__["code"] = code
 
 
 class FailedToImportModule(UserErrorException):

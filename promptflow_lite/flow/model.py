@@ -85,7 +85,10 @@ class RepeatSpec:
     """Run a sub-flow again until its condition holds."""
 
     until: Reference | Any
+    """`${outputs.NAME}` of the sub-flow (a property path may follow); the loop ends when the value is true."""
     max: int = 3
+    carry: dict[str, Any] = field(default_factory=dict)
+    """Sub-flow input -> `${outputs.NAME}` reference (or literal) that replaces it from the second round on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
