@@ -281,6 +281,12 @@ class PythonLoaderNotFound(PythonParsingError): ...
 class BadFunctionInterface(PythonParsingError): ...
 
 
+class JinjaParsingError(ToolValidationError):
+    """The syntax of a prompt template is wrong."""
+
+    code = "template.syntax"
+
+
 class DataError(ValidationException):
     """A data file cannot be read."""
 
