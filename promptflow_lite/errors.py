@@ -1,8 +1,8 @@
 """The whole exception tree, and how an exception becomes storable data.
 
 Class names and nesting follow the prompt flow contract, because they surface in error records as nested codes
-(`UserError` -> `ValidationError` -> `InvalidFlowRequest` -> `InputTypeError`) and because user code catches them by name.
-Beside its class every error carries what a person needs: a stable dotted `code` to search for, a `hint` that says what
+(`UserError` -> `ValidationError` -> `InvalidFlowRequest` -> `InputTypeError`) and because user code catches them by
+name. Beside its class every error carries what a person needs: a stable dotted `code` to search for, a `hint` that says what
 to do next, and `where` it happened.
 
     PromptflowException
@@ -98,14 +98,13 @@ class PromptflowException(Exception):
     @property
     def error_codes(self) -> list[str]:
         """Nested codes from the root of the tree to this class."""
-        chain: list[str] = []
-        for cls in reversed(type(self).__mro__):
-            if (
-                issubclass(cls, PromptflowException)
-                and cls is not PromptflowException
-                and not cls.__dict__.get("is_transparent")
-            ):
-                chain.append(cls.__dict__.get("chain_name", cls.__name__))
+        chain = [
+            cls.__dict__.get("chain_name", cls.__name__)
+            for cls in reversed(type(self).__mro__)
+            if issubclass(cls, PromptflowException)
+            and cls is not PromptflowException
+            and not cls.__dict__.get("is_transparent")
+        ]
         return chain or ["SystemError"]
 
     @property
@@ -146,7 +145,7 @@ class SystemErrorException(PromptflowException):
     chain_name = "SystemError"
 
 
-# --- the flow, its inputs and its data -----------------------------------------------------------------------------
+# --- the flow, its inputs and its data ---
 
 
 class ValidationException(UserErrorException):
@@ -293,7 +292,7 @@ class DataError(ValidationException):
     code = "data.unreadable"
 
 
-# --- execution ------------------------------------------------------------------------------------------------------
+# --- execution ---
 
 
 class ToolExecutionError(UserErrorException):
@@ -544,7 +543,7 @@ class ResolveToolError(PromptflowException):
         return self.inner.additional_info if isinstance(self.inner, PromptflowException) else []
 
 
-# --- runs, connections, settings -------------------------------------------------------------------------------------
+# --- runs, connections, settings ---
 
 
 class SDKError(UserErrorException):
@@ -657,7 +656,7 @@ class EvaluatorError(SDKError):
     code = "evaluator.error"
 
 
-# --- prompty and model configuration ---------------------------------------------------------------------------------
+# --- prompty and model configuration ---
 
 
 class CoreError(UserErrorException):
@@ -686,7 +685,7 @@ class ChatAPIInvalidRoleError(CoreError): ...
 class InvalidSampleError(CoreError): ...
 
 
-# --- models ------------------------------------------------------------------------------------------------------------
+# --- models ---
 
 
 class OpenAIError(UserErrorException):
@@ -791,7 +790,7 @@ class EngineBusyError(EngineError):
 class GrammarError(EngineError): ...
 
 
-# --- this installation -------------------------------------------------------------------------------------------------
+# --- this installation ---
 
 
 class SetupError(UserErrorException):
@@ -818,7 +817,7 @@ class CompatImportError(SetupError, ImportError):
     code = "setup.cloud_only"
 
 
-# --- exceptions as data ------------------------------------------------------------------------------------------------
+# --- exceptions as data ---
 
 
 def error_to_dict(error: BaseException, *, include_debug_info: bool = True) -> dict[str, Any]:

@@ -61,6 +61,11 @@ def _convert(value: Any) -> Any:
     if isinstance(value, PurePath):
         return str(value)
 
+    return _convert_subclass(value)
+
+
+def _convert_subclass(value: Any) -> Any:
+    """Subclasses of built-in types, which orjson passes on, and numpy's scalars and arrays."""
     if isinstance(value, str):
         return str.__str__(value)
 
@@ -73,10 +78,7 @@ def _convert(value: Any) -> Any:
     if isinstance(value, dict):
         return dict(value)
 
-    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
-        return value.tolist()
-
-    return _NOT_CONVERTIBLE
+    return value.tolist() if type(value).__module__ == "numpy" and hasattr(value, "tolist") else _NOT_CONVERTIBLE
 
 
 def dumps(value: Any, *, indent: bool = False) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from promptflow_lite._utils.jsonable import dumps_bytes, loads
-from promptflow_lite.connections import DictConnectionSource, connection_from_plain
+from promptflow_lite.connections import DictConnectionSource, from_parts
 from promptflow_lite.errors import error_to_dict
 from promptflow_lite.flow import load_flow
 from promptflow_lite.records import Status
@@ -23,7 +23,7 @@ def main() -> None:
     spec = next(stream)
     try:
         flow = load_flow(spec["flow"], variant=spec["variant"])
-        connections = DictConnectionSource([connection_from_plain(record) for record in spec["connections"]])
+        connections = DictConnectionSource([from_parts(**record) for record in spec["connections"]])
         with flow_process(flow.root, spec["environment"]), captured_prints(echo=False):
             executor = create_executor(
                 flow, connections, connection_overrides=spec["connection_overrides"], init=spec["init"]

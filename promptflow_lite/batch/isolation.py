@@ -1,7 +1,7 @@
 """Lines in processes of their own: a node that crashes or never returns costs its line, not the run.
 
-Each worker thread owns one child process and talks to it in lines of JSON. Nothing that the child sends is executed here,
-and this process never imports the flow's code.
+Each worker thread owns one child process and talks to it in lines of JSON. Nothing that the child sends is executed
+here, and this process never imports the flow's code.
 """
 
 from __future__ import annotations
@@ -70,9 +70,7 @@ class ProcessRunner:
             return FinishedLine(_crashed(line_number, inputs, start_time, exit_code))
 
         values = reply.get("values")
-        return FinishedLine(
-            line_from_data(reply["line"]), None if values is None else LineValues(line_number, values)
-        )
+        return FinishedLine(line_from_data(reply["line"]), None if values is None else LineValues(line_number, values))
 
     def aggregate(self, lines: list[LineValues]) -> AggregationResult:
         """Run the aggregation nodes in the child.
@@ -124,7 +122,7 @@ class _Child:
     """A running child process: JSON requests in, JSON replies out, each on a line."""
 
     def __init__(self, spec: FlowSpec) -> None:
-        self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
+        self._process = subprocess.Popen(  # our own interpreter and module
             [sys.executable, "-m", "promptflow_lite.batch.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

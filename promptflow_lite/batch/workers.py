@@ -1,8 +1,8 @@
 """Runs many lines at once on threads: grows while lines wait, stays at one thread while they only compute.
 
-**Why this shape.** Handing single lines between threads costs more than a cheap flow itself, so lines travel in chunks of
-about 30 ms of work. Python code does not get faster with more threads, waiting does: the pool starts with one thread and
-grows to its limit as soon as a line takes longer than a few milliseconds.
+**Why this shape.** Handing single lines between threads costs more than a cheap flow itself, so lines travel in chunks
+of about 30 ms of work. Python code does not get faster with more threads, waiting does: the pool starts with one thread
+and grows to its limit as soon as a line takes longer than a few milliseconds.
 """
 
 from __future__ import annotations
@@ -111,6 +111,11 @@ class LinePool:
                 yield self._collect()
         finally:
             self._stop()
+
+    def drain(self, deadline: float) -> Iterator[list[FinishedLine]]:
+        """What is still being executed after `execute` was left early, until `deadline` on the monotonic clock."""
+        while self._in_flight > 0 and time.monotonic() < deadline:
+            yield self._collect()
 
     def _take(self, source: Iterator[Line]) -> deque[Line]:
         size = 1

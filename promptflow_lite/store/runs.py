@@ -14,6 +14,7 @@ from promptflow_lite._utils.jsonable import dumps, loads
 from promptflow_lite._utils.text import did_you_mean
 from promptflow_lite.errors import RunExistsError, RunInterruptedError, RunNotFoundError, error_to_dict
 from promptflow_lite.records import LineResult, NodeResult, RunRecord, Status
+from promptflow_lite.records.data import node_from_data, node_to_data
 from promptflow_lite.store.database import Database
 from promptflow_lite.store.liveness import is_alive, process_identity
 from promptflow_lite.store.rows import (
@@ -21,8 +22,6 @@ from promptflow_lite.store.rows import (
     RUN_FIELDS,
     line_from_row,
     line_to_row,
-    node_from_data,
-    node_to_data,
     run_from_row,
     run_values,
 )
