@@ -2,6 +2,16 @@
 
 from promptflow_lite.flow.chat import ChatRoles, chat_roles
 from promptflow_lite.flow.loader import find_flow_file, load_flow
+from promptflow_lite.flow.media import (
+    Image,
+    Text,
+    absolute_media_paths,
+    contains_media,
+    load_image,
+    load_media,
+    media_to_json,
+    persist_media,
+)
 from promptflow_lite.flow.model import (
     INPUT_TYPES,
     ActivateSpec,
@@ -19,7 +29,8 @@ from promptflow_lite.flow.model import (
 )
 from promptflow_lite.flow.prompty import load_prompty, resolve_references
 from promptflow_lite.flow.references import Reference, parse_reference, resolve_path
-from promptflow_lite.flow.yaml_io import YamlDocument, load_yaml, parse_yaml
+from promptflow_lite.flow.values import InputCoercion, coerce_inputs, coerce_literal, is_dropped_literal
+from promptflow_lite.flow.yaml_io import YamlDocument, dump_yaml_text, load_yaml, parse_yaml
 
 __all__ = [
     "INPUT_TYPES",
@@ -28,6 +39,8 @@ __all__ = [
     "DagFlow",
     "FlexFlow",
     "Flow",
+    "Image",
+    "InputCoercion",
     "InputSpec",
     "NodeSpec",
     "OutputSpec",
@@ -37,14 +50,25 @@ __all__ = [
     "RepeatSpec",
     "RetrySpec",
     "SourceSpec",
+    "Text",
     "YamlDocument",
+    "absolute_media_paths",
     "chat_roles",
+    "coerce_inputs",
+    "coerce_literal",
+    "contains_media",
+    "dump_yaml_text",
     "find_flow_file",
+    "is_dropped_literal",
     "load_flow",
+    "load_image",
+    "load_media",
     "load_prompty",
     "load_yaml",
+    "media_to_json",
     "parse_reference",
     "parse_yaml",
+    "persist_media",
     "resolve_path",
     "resolve_references",
 ]

@@ -381,6 +381,23 @@ _TAGGED: dict[str, Callable[[str], Any]] = {
 }
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes texts so that the rules of this module read them back as texts."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in value else None if isinstance(parse_plain_scalar(value), str) else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def dump_yaml_text(value: Any) -> str:
+    """Plain values as YAML text, keys in their order."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=120)
+
+
 def _syntax_error(error: yaml.YAMLError, text: str, path: str, line_offset: int) -> FlowSyntaxError:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is None:

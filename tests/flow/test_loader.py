@@ -244,7 +244,8 @@ def test_inline_reference_needs_quotes(tmp_path):
 def test_reference_keeps_its_text(tmp_path):
     write(
         tmp_path,
-        "inputs: {a: {type: string}}\nnodes:\n- name: n\n  type: python\n  inputs: {x: '${flow.a}', y: 'b ${inputs.a}'}\n",
+        "inputs: {a: {type: string}}\nnodes:\n- name: n\n  type: python\n"
+        "  inputs: {x: '${flow.a}', y: 'b ${inputs.a}'}\n",
     )
 
     inputs = load_flow(tmp_path).node("n").inputs
