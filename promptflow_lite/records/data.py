@@ -64,7 +64,7 @@ def node_to_data(node: NodeResult) -> dict[str, Any]:
         data["stderr"] = node.stderr
 
     if node.spans:
-        data["spans"] = [_span_to_data(span) for span in node.spans]
+        data["spans"] = [span_to_data(span) for span in node.spans]
 
     if node.is_cached:
         data["is_cached"] = True
@@ -87,7 +87,7 @@ def node_from_data(data: Mapping[str, Any]) -> NodeResult:
         usage=_usage_from_data(data.get("usage")),
         stdout=data.get("stdout", ""),
         stderr=data.get("stderr", ""),
-        spans=[_span_from_data(span) for span in data.get("spans", ())],
+        spans=[span_from_data(span) for span in data.get("spans", ())],
         is_cached=data.get("is_cached", False),
         attempts=data.get("attempts", 1),
     )
@@ -101,7 +101,7 @@ def _usage_from_data(data: Mapping[str, int] | None) -> Usage | None:
     return None if data is None else Usage(data["prompt_tokens"], data["completion_tokens"], data["calls"])
 
 
-def _span_to_data(span: Span) -> dict[str, Any]:
+def span_to_data(span: Span) -> dict[str, Any]:
     data: dict[str, Any] = {
         "name": span.name,
         "kind": span.kind,
@@ -120,12 +120,12 @@ def _span_to_data(span: Span) -> dict[str, Any]:
         data["attributes"] = span.attributes
 
     if span.children:
-        data["children"] = [_span_to_data(child) for child in span.children]
+        data["children"] = [span_to_data(child) for child in span.children]
 
     return data
 
 
-def _span_from_data(data: Mapping[str, Any]) -> Span:
+def span_from_data(data: Mapping[str, Any]) -> Span:
     return Span(
         name=data["name"],
         kind=data["kind"],
@@ -136,5 +136,5 @@ def _span_from_data(data: Mapping[str, Any]) -> Span:
         error=data.get("error"),
         usage=_usage_from_data(data.get("usage")),
         attributes=data.get("attributes", {}),
-        children=[_span_from_data(child) for child in data.get("children", ())],
+        children=[span_from_data(child) for child in data.get("children", ())],
     )

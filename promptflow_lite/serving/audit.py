@@ -10,29 +10,12 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import orjson
 
+from promptflow_lite.records import AuditEntry
+
 GENESIS = "0" * 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditEntry:
-    """One administrative act."""
-
-    seq: int
-    """Counts from 1, without gaps."""
-    at: float
-    """Seconds since the epoch."""
-    actor: str
-    action: str
-    """`key.create`, `endpoint.update` …"""
-    target: str
-    before: Any = None
-    after: Any = None
-    previous: str = GENESIS
-    seal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

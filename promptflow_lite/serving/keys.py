@@ -11,36 +11,17 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from promptflow_lite.serving.roles import Role
+from promptflow_lite.records import ApiKey, Role
 
 _SHAPE = re.compile(r"^pfl_([0-9a-f]{12})_([A-Za-z0-9_-]{43})$")
 _NO_DIGEST = "0" * 64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiKey:
-    """A key as stored; the secret itself is nowhere."""
-
-    id: str
-    role: Role
-    digest: str
-    """SHA-256 (hex) of id and secret."""
-    name: str = ""
-    created_at: float = 0.0
-    expires_at: float | None = None
-    revoked_at: float | None = None
-    rate_per_minute: int | None = None
-    """Requests a minute; None is unlimited."""
-    quota_per_day: int | None = None
-    """Requests a day (UTC); None is unlimited."""
-    replaced_by: str | None = None
-    """Id of the key that a rotation created."""
-
-    def is_active(self, now: float) -> bool:
-        """Whether the key opens anything at that time (seconds since the epoch)."""
-        return (self.revoked_at is None or now < self.revoked_at) and (self.expires_at is None or now < self.expires_at)
+def is_active(key: ApiKey, now: float) -> bool:
+    """Whether the key opens anything at that time (seconds since the epoch)."""
+    return (key.revoked_at is None or now < key.revoked_at) and (key.expires_at is None or now < key.expires_at)
 
 
 def new_key(
@@ -108,7 +89,7 @@ class KeyRing:
         key = self._key_by_id.get(key_id)
         expected = key.digest if key else _NO_DIGEST
         is_right = hmac.compare_digest(_digest(key_id, secret), expected)
-        return key if key is not None and is_right and key.is_active(now) else None
+        return key if key is not None and is_right and is_active(key, now) else None
 
 
 def looks_like_key(text: str) -> bool:

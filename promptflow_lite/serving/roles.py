@@ -4,18 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-
-class Role(StrEnum):
-    """What a key or token stands for."""
-
-    CALLER = "caller"
-    """Runs the flow."""
-    READER = "reader"
-    """Looks at metrics, requests and deployments."""
-    OPERATOR = "operator"
-    """Runs, looks, and changes deployments."""
-    ADMIN = "admin"
-    """Everything, keys and the audit log included."""
+from promptflow_lite.records import Role
 
 
 class Permission(StrEnum):
@@ -39,3 +28,6 @@ PERMISSIONS_BY_ROLE: dict[Role, frozenset[Permission]] = {
 
 def is_allowed(role: Role, permission: Permission) -> bool:
     return permission in PERMISSIONS_BY_ROLE[role]
+
+
+__all__ = ["PERMISSIONS_BY_ROLE", "Permission", "Role", "is_allowed"]

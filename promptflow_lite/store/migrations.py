@@ -14,6 +14,7 @@ from sqlalchemy import Column, Connection, inspect, select, text
 from sqlalchemy.schema import CreateColumn
 
 from promptflow_lite.errors import StoreVersionError
+from promptflow_lite.store.serving_tables import SERVING_TABLES
 from promptflow_lite.store.tables import aggregations, connections, lines, metadata, migrations, runs
 
 Step = Callable[[Connection], None]
@@ -26,7 +27,11 @@ def m001_runs_lines_connections(connection: Connection) -> None:
     metadata.create_all(connection, tables=[runs, lines, aggregations, connections])
 
 
-STEPS: tuple[Step, ...] = (m001_runs_lines_connections,)
+def m002_endpoints_and_traces(connection: Connection) -> None:
+    metadata.create_all(connection, tables=SERVING_TABLES)
+
+
+STEPS: tuple[Step, ...] = (m001_runs_lines_connections, m002_endpoints_and_traces)
 
 
 def add_column(connection: Connection, column: Column[Any]) -> None:

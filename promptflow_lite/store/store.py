@@ -12,7 +12,11 @@ from promptflow_lite import settings
 if TYPE_CHECKING:
     from promptflow_lite.store.connections import ConnectionRepository
     from promptflow_lite.store.database import Database
+    from promptflow_lite.store.endpoints import EndpointRepository
+    from promptflow_lite.store.requests import RequestRepository
     from promptflow_lite.store.runs import RunRepository
+    from promptflow_lite.store.security import AuditRepository, KeyRepository
+    from promptflow_lite.store.traces import TraceRepository
 
 
 class Store:
@@ -51,6 +55,36 @@ class Store:
         from promptflow_lite.store.connections import ConnectionRepository
 
         return ConnectionRepository(self._database)
+
+    @cached_property
+    def requests(self) -> RequestRepository:
+        from promptflow_lite.store.requests import RequestRepository
+
+        return RequestRepository(self._database)
+
+    @cached_property
+    def keys(self) -> KeyRepository:
+        from promptflow_lite.store.security import KeyRepository
+
+        return KeyRepository(self._database)
+
+    @cached_property
+    def audit(self) -> AuditRepository:
+        from promptflow_lite.store.security import AuditRepository
+
+        return AuditRepository(self._database)
+
+    @cached_property
+    def endpoints(self) -> EndpointRepository:
+        from promptflow_lite.store.endpoints import EndpointRepository
+
+        return EndpointRepository(self._database)
+
+    @cached_property
+    def traces(self) -> TraceRepository:
+        from promptflow_lite.store.traces import TraceRepository
+
+        return TraceRepository(self._database)
 
     def close(self) -> None:
         self._database.close()

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from promptflow_lite.serving.audit import GENESIS, AuditEntry, seal_entry, verify_chain
+from promptflow_lite.records import AuditEntry
+from promptflow_lite.serving.audit import GENESIS, seal_entry, verify_chain
 
 KEY = b"k" * 32
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from promptflow_lite.serving.keys import ApiKey, KeyRing, new_key, rotate_key
+from promptflow_lite.serving.keys import KeyRing, new_key, rotate_key
 from promptflow_lite.serving.roles import PERMISSIONS_BY_ROLE, Permission, Role, is_allowed
 
 NOW = 1_000_000.0
@@ -91,7 +91,3 @@ def test_digests_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) 
 def test_each_role_may_do_exactly_this(role: Role, permissions: set[Permission]) -> None:
     assert set(PERMISSIONS_BY_ROLE) == set(Role)
     assert {p for p in Permission if is_allowed(role, p)} == permissions
-
-
-def test_records_compare_by_content() -> None:
-    assert ApiKey(id="a", role=Role.CALLER, digest="d") == ApiKey(id="a", role=Role.CALLER, digest="d")
