@@ -591,6 +591,12 @@ class DecryptConnectionError(SDKError):
     code = "connection.decrypt"
 
 
+class UsageError(SDKError):
+    """A command was given arguments that do not fit."""
+
+    code = "cli.usage"
+
+
 class BulkRunException(SDKError):
     code = "run.lines_failed"
 

@@ -9,12 +9,20 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from promptflow_lite.errors import SettingsError
+
 
 def home() -> Path:
     """The state folder; created on first use, readable by its owner only."""
     path = Path(os.environ.get("PFL_HOME") or "~/.promptflow_lite").expanduser().absolute()
-    if not path.is_dir():
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        if not path.is_dir():
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise SettingsError(
+            f"The state folder {str(path)!r} cannot be made: {error.strerror}.",
+            hint="Set PFL_HOME to a folder that may be written.",
+        ) from error
 
     return path
 

@@ -101,6 +101,4 @@ connections = Table(
     metadata,
     Column("name", String(500), primary_key=True),
     Column("record", Text, nullable=False),
-    Column("created_on", Float, nullable=False),
-    Column("modified_on", Float, nullable=False),
 )

@@ -1,0 +1,56 @@
+"""The entry object of the SDK: groups of operations that are created when they are first used."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from promptflow_lite.store import Store
+
+if TYPE_CHECKING:
+    from promptflow_lite.sdk.config import ConfigOperations
+    from promptflow_lite.sdk.connections import ConnectionOperations
+
+
+class Client:
+    """Everything a program can ask of this package.
+
+    Args:
+        database: A database URL or the path of a SQLite file. Default: `PFL_DATABASE_URL`, else a file in `PFL_HOME`.
+
+    Thread: safe. Creating a client costs nothing; the database is opened by the first operation that needs it.
+    """
+
+    def __init__(self, database: str | os.PathLike[str] | None = None) -> None:
+        self._database = database
+
+    @cached_property
+    def store(self) -> Store:
+        return Store.open(self._database)
+
+    @cached_property
+    def connections(self) -> ConnectionOperations:
+        """Stored connections."""
+        from promptflow_lite.sdk.connections import ConnectionOperations
+
+        return ConnectionOperations(self.store)
+
+    @cached_property
+    def config(self) -> ConfigOperations:
+        """Settings that users keep."""
+        from promptflow_lite.sdk.config import ConfigOperations
+
+        return ConfigOperations()
+
+    def close(self) -> None:
+        """Close the database if it was opened."""
+        store = self.__dict__.pop("store", None)
+        if store is not None:
+            store.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
