@@ -1,10 +1,8 @@
 """Take the answer of the one branch that ran; the others are None."""
 
-from typing import Optional
-
 from promptflow.core import tool
 
 
 @tool
-def join(calculator: Optional[str] = None, units: Optional[str] = None, talk: Optional[str] = None) -> str:
+def join(calculator: str | None = None, units: str | None = None, talk: str | None = None) -> str:
     return calculator or units or talk or ""
