@@ -1,6 +1,7 @@
 """Parsing, validating, editing and describing flows; never runs user code."""
 
 from promptflow_lite.flow.chat import ChatRoles, chat_roles
+from promptflow_lite.flow.chat_messages import PromptResult, parse_chat, render_chat, render_prompt
 from promptflow_lite.flow.loader import find_flow_file, load_flow
 from promptflow_lite.flow.media import (
     Image,
@@ -29,6 +30,7 @@ from promptflow_lite.flow.model import (
 )
 from promptflow_lite.flow.prompty import load_prompty, resolve_references
 from promptflow_lite.flow.references import Reference, parse_reference, resolve_path
+from promptflow_lite.flow.templates import check_template, render_template, template_variables
 from promptflow_lite.flow.values import InputCoercion, coerce_inputs, coerce_literal, is_dropped_literal
 from promptflow_lite.flow.yaml_io import YamlDocument, dump_yaml_text, load_yaml, parse_yaml
 
@@ -45,6 +47,7 @@ __all__ = [
     "NodeSpec",
     "OutputSpec",
     "Problem",
+    "PromptResult",
     "PromptyFlow",
     "Reference",
     "RepeatSpec",
@@ -54,6 +57,7 @@ __all__ = [
     "YamlDocument",
     "absolute_media_paths",
     "chat_roles",
+    "check_template",
     "coerce_inputs",
     "coerce_literal",
     "contains_media",
@@ -66,9 +70,14 @@ __all__ = [
     "load_prompty",
     "load_yaml",
     "media_to_json",
+    "parse_chat",
     "parse_reference",
     "parse_yaml",
     "persist_media",
+    "render_chat",
+    "render_prompt",
+    "render_template",
     "resolve_path",
     "resolve_references",
+    "template_variables",
 ]

@@ -37,6 +37,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d\Z")
 _TIMESTAMP = re.compile(
     r"(\d{4})-(\d\d?)-(\d\d?)(?:[Tt]|[ \t]+)(\d\d?):(\d\d):(\d\d)(?:\.(\d*))?(?:[ \t]*(Z|[-+]\d\d?(?::?\d\d)?))?\Z"
 )
+_UNUSUAL_BREAK = re.compile("[\r\x85\u2028\u2029\ufeff]")
 _BASES = {"b": 2, "o": 8, "x": 16}
 _NULLS = frozenset(["", "~", "null", "Null", "NULL"])
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -386,7 +387,13 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in value else None if isinstance(parse_plain_scalar(value), str) else "'"
+    if _UNUSUAL_BREAK.search(value):
+        style: str | None = '"'
+    elif "\n" in value:
+        style = "|"
+    else:
+        style = None if isinstance(parse_plain_scalar(value), str) else "'"
+
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 

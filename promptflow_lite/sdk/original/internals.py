@@ -268,7 +268,7 @@ def load_yaml(source: Any) -> Any:
     from promptflow_lite.flow import parse_yaml
 
     text = source.read() if hasattr(source, "read") else Path(source).read_text(encoding="utf-8")
-    return parse_yaml(text)
+    return parse_yaml(text).value
 
 
 def dump_yaml(data: Any, stream: Any = None, **_ignored: Any) -> str | None:
