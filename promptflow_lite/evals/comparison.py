@@ -21,7 +21,7 @@ class CompareSettings:
     min_effect: float | None = None
     """The smallest difference that matters; None: the observed one, when asking how many rows would settle it."""
     power: float = 0.8
-    lower_is_better: frozenset[str] = frozenset()
+    lower_is_better: tuple[str, ...] = ()
     """Metric names where less is more."""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Metric name -> smallest and largest possible score, to know what `worst` is."""

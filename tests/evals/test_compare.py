@@ -61,7 +61,7 @@ def test_less_is_better_where_the_settings_say_so(runs: Any) -> None:
     add_scored(runs, "b", [value + 0.2 + rng.random() / 10 for value in base])
 
     more = compare(candidates(runs, "a", "b"))
-    less = compare(candidates(runs, "a", "b"), CompareSettings(lower_is_better=frozenset({"grade"})))
+    less = compare(candidates(runs, "a", "b"), CompareSettings(lower_is_better=("grade",)))
 
     assert (only_pair(more).verdict, only_pair(less).verdict) == ("better", "worse")
     assert more.metrics[0].kind == "graded"
