@@ -11,7 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+
+# A loaded machine must not fail a property; more examples are a matter of `--hypothesis-profile=default`.
+hypothesis.settings.register_profile("quick", max_examples=50, deadline=None)
+hypothesis.settings.load_profile("quick")
 
 _FOREIGN_PREFIXES = (
     "PF_",
