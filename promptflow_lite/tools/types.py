@@ -6,11 +6,15 @@ import enum
 from dataclasses import dataclass, field
 from typing import Any
 
+from promptflow_lite.connections import Connection
+from promptflow_lite.connections import Secret as ConnectionSecret
 
-class Secret(str):
+
+class Secret(ConnectionSecret):
     """A string that is shown as stars wherever a value is displayed."""
 
     __slots__ = ("secret_name",)
+    __tool_type__ = "secret"
 
     def set_secret_name(self, name: str) -> None:
         """Remember under which name the secret is stored."""
@@ -21,12 +25,14 @@ class PromptTemplate(str):
     """A template's text, as a parameter of a `custom_llm` tool."""
 
     __slots__ = ()
+    __tool_type__ = "prompt_template"
 
 
 class FilePath(str):
     """A path relative to the flow's folder."""
 
     __slots__ = ()
+    __tool_type__ = "file_path"
 
 
 class ToolType(enum.StrEnum):
@@ -86,7 +92,7 @@ class ConnectionType:
     @staticmethod
     def is_connection_value(value: Any) -> bool:
         """Whether a value is a connection object."""
-        return any(cls.__name__ in ("Connection", "_Connection") for cls in type(value).__mro__)
+        return isinstance(value, Connection)
 
     @staticmethod
     def is_connection_class_name(name: str) -> bool:
