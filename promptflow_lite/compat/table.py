@@ -75,7 +75,7 @@ _CONNECTION_CLASSES = _group(
 )
 
 _MODEL_CONFIGURATION = _group(
-    "promptflow_lite.runtime.model_configuration",
+    "promptflow_lite.tools.model_configuration",
     "ModelConfiguration AzureOpenAIModelConfiguration OpenAIModelConfiguration",
 )
 

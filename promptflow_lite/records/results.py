@@ -61,6 +61,8 @@ class LineResult:
     end_time: float | None = None
     usage: Usage = field(default_factory=Usage)
     nodes: list[NodeResult] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+    """Traced calls outside any node: those of flex flows and prompties."""
     run_id: str | None = None
     """Id of this line execution: `<run>_<line>` in batch, a UUID in tests and serving."""
     exception: BaseException | None = None

@@ -6,6 +6,7 @@ from promptflow_lite.runtime.capture import captured_prints
 from promptflow_lite.runtime.create import create_executor
 from promptflow_lite.runtime.environment import flow_process, resolve_environment
 from promptflow_lite.runtime.executor import DagExecutor, finish_streams, streamed_outputs, timed_out_line
+from promptflow_lite.runtime.plain import PlainOutput, unwrap_output
 from promptflow_lite.runtime.stream import RecordingIterator
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "DagExecutor",
     "LineExecutor",
     "LineValues",
+    "PlainOutput",
     "RecordingIterator",
     "captured_prints",
     "create_executor",
@@ -21,4 +23,5 @@ __all__ = [
     "resolve_environment",
     "streamed_outputs",
     "timed_out_line",
+    "unwrap_output",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import sys
@@ -16,8 +17,8 @@ from typing import Any
 from promptflow_lite.connections import Connection
 from promptflow_lite.errors import Location, PromptflowException, PythonLoadError
 from promptflow_lite.flow import InputSpec, OutputSpec
-from promptflow_lite.runtime.model_configuration import ModelConfiguration
 from promptflow_lite.tools.base import Parameter
+from promptflow_lite.tools.model_configuration import ModelConfiguration
 from promptflow_lite.tools.module import flow_import_path
 from promptflow_lite.tools.signature import parameters_of
 
@@ -73,9 +74,7 @@ def _import_fresh(module_name: str, entry: str, root: Path) -> ModuleType:
                 where=_place_of(error, root),
             ) from error
         finally:
-            _imported_for_flows.update(
-                name for name in set(sys.modules) - known if _is_below(sys.modules[name], root)
-            )
+            _imported_for_flows.update(name for name in set(sys.modules) - known if _is_below(sys.modules[name], root))
 
 
 def _forget_stale_modules(module_name: str, root: Path) -> None:
@@ -87,7 +86,12 @@ def _forget_stale_modules(module_name: str, root: Path) -> None:
 
     top = module_name.partition(".")[0]
     loaded = sys.modules.get(top)
-    if loaded is not None and top not in sys.stdlib_module_names and _shadows(top, root) and not _is_below(loaded, root):
+    if (
+        loaded is not None
+        and top not in sys.stdlib_module_names
+        and _shadows(top, root)
+        and not _is_below(loaded, root)
+    ):
         for name in [name for name in sys.modules if name == top or name.startswith(top + ".")]:
             del sys.modules[name]
 
@@ -99,7 +103,7 @@ def _shadows(name: str, root: Path) -> bool:
 
 def _is_below(module: Any, root: Path) -> bool:
     origin = getattr(module, "__file__", None)
-    return bool(origin) and root in Path(origin).parents
+    return isinstance(origin, str) and root in Path(origin).parents
 
 
 def _place_of(error: Exception, root: Path) -> Location | None:
@@ -118,12 +122,22 @@ def _place_of(error: Exception, root: Path) -> Location | None:
 
 def callable_of(entry: Any) -> Callable[..., Any]:
     """The function that runs a line: the entry itself, or `__call__` of a class or instance."""
+    if isinstance(entry, functools.partial):
+        return entry
+
     if inspect.isclass(entry):
-        call: Callable[..., Any] = entry.__call__
-        return inspect.unwrap(call)
+        call: Callable[..., Any] = inspect.unwrap(entry.__call__)
+        return call
 
     is_function = inspect.isfunction(entry) or inspect.ismethod(entry) or inspect.isbuiltin(entry)
-    return inspect.unwrap(entry if is_function else type(entry).__call__)
+    function: Callable[..., Any] = inspect.unwrap(entry if is_function else type(entry).__call__)
+    return function
+
+
+def name_of(entry: Any) -> str:
+    """What records call the entry."""
+    call = callable_of(entry)
+    return str(getattr(call, "__qualname__", None) or getattr(getattr(call, "func", None), "__qualname__", "entry"))
 
 
 def infer_signature(entry: Any) -> EntrySignature:

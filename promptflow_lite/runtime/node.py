@@ -137,9 +137,25 @@ def _fail(result: NodeResult, node: PlannedNode, error: Exception) -> None:
 
 def tool_failure(node: PlannedNode, error: BaseException) -> ToolExecutionError:
     """The error record of an exception that a tool raised; its traceback starts in the user's code."""
+    details = failure_details(error)
+    at = f" at {details['filename']}:{details['lineno']}" if details["filename"] else ""
+    failure = ToolExecutionError(
+        f"Execution failure in {node.name!r}: ({type(error).__name__}) {error}",
+        message_format="Execution failure in {node_name!r}.",
+        hint=f"The tool raised it{at}.",
+        module="__pf_main__",
+        node_name=node.name,
+        details=details,
+    )
+    failure.__cause__ = error
+    return failure
+
+
+def failure_details(error: BaseException) -> dict[str, Any]:
+    """Type, message and place of an exception that user code raised."""
     frames = user_frames(error)
     last = frames[-1] if frames else None
-    details = {
+    return {
         "type": type(error).__name__,
         "message": str(error),
         "traceback": "".join(
@@ -153,17 +169,6 @@ def tool_failure(node: PlannedNode, error: BaseException) -> ToolExecutionError:
         "lineno": last.lineno if last else None,
         "name": last.name if last else None,
     }
-    at = f" at {last.filename}:{last.lineno}" if last else ""
-    failure = ToolExecutionError(
-        f"Execution failure in {node.name!r}: ({type(error).__name__}) {error}",
-        message_format="Execution failure in {node_name!r}.",
-        hint=f"The tool raised it{at}.",
-        module="__pf_main__",
-        node_name=node.name,
-        details=details,
-    )
-    failure.__cause__ = error
-    return failure
 
 
 def user_frames(error: BaseException) -> traceback.StackSummary:

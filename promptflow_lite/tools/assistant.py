@@ -68,14 +68,14 @@ def load_assistant_definition(path: Path, root: Path) -> AssistantDefinition:
     Raises:
         InvalidAssistantTool: the file or one of its tools is unusable.
     """
-    from promptflow_lite.flow import parse_yaml
+    from promptflow_lite.flow import load_yaml
 
     if not path.is_file():
         raise InvalidAssistantTool(
             f"The assistant definition {str(path)!r} does not exist.", hint="Correct the path in the node's inputs."
         )
 
-    data = parse_yaml(path.read_text(encoding="utf-8"), path=path)
+    data = load_yaml(path).value
     if not isinstance(data, dict):
         raise InvalidAssistantTool(f"{path.name!r} holds no mapping.", hint="Write model, instructions and tools.")
 

@@ -287,7 +287,7 @@ def render_jinja_template(
     prompt: Any, trim_blocks: bool = True, keep_trailing_newline: bool = True, **variables: Any
 ) -> str:
     """Render a template's text in the sandbox of prompt nodes."""
-    from promptflow_lite.flow import render_template
+    from promptflow_lite.flow.templates import render_template
 
     return render_template(str(prompt), variables)
 
@@ -299,9 +299,9 @@ def render_jinja_template_content(template_content: str, **variables: Any) -> st
 
 def parse_chat(chat_str: str, images: Any = None, valid_roles: Any = None, **_ignored: Any) -> list[dict[str, Any]]:
     """Split a rendered template into chat messages."""
-    from promptflow_lite.providers import parse_chat_messages
+    from promptflow_lite.flow.chat_messages import parse_chat as parse
 
-    return parse_chat_messages(chat_str, images=list(images or []))
+    return parse(chat_str, list(images or []))
 
 
 def build_messages(prompt: Any, images: Any = None, **variables: Any) -> list[dict[str, Any]]:

@@ -160,8 +160,10 @@ def _filled(configuration: ModelConfiguration) -> ModelConfiguration:
     if isinstance(configuration, AzureOpenAIModelConfiguration):
         return AzureOpenAIModelConfiguration.from_connection(connection, configuration.azure_deployment)
 
-    assert isinstance(configuration, OpenAIModelConfiguration)
-    return OpenAIModelConfiguration.from_connection(connection, configuration.model)
+    if isinstance(configuration, OpenAIModelConfiguration):
+        return OpenAIModelConfiguration.from_connection(connection, configuration.model)
+
+    return configuration
 
 
 def connection_of(configuration: Mapping[str, Any], connections: ConnectionSource) -> tuple[Connection, str]:

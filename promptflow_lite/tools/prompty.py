@@ -1,0 +1,248 @@
+"""Calling a prompty: inputs to messages, messages to a request, and the answer to what the caller expects."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from promptflow_lite.connections import Connection, ConnectionSource
+from promptflow_lite.errors import (
+    CoreError,
+    InvalidOutputKeyError,
+    MissingRequiredInputError,
+    UserErrorException,
+)
+from promptflow_lite.flow import PromptyFlow
+from promptflow_lite.providers import ModelClient, client_for
+from promptflow_lite.tools.model_configuration import ModelConfiguration, connection_of
+
+_IMAGE_TEXT = re.compile(r"\Adata:image/([^;]*);(path|base64|url)\s*:\s*(.*)\Z", re.DOTALL)
+_HTTP_OPTIONS = ("extra_headers", "extra_query", "timeout")
+
+Body = dict[str, Any]
+
+
+class PromptyCall:
+    """A prompty with its model, ready to be called any number of times.
+
+    Args:
+        flow: The prompty, overrides merged in.
+        connections: Where the connection that it names is looked up.
+        client: The model to ask instead of the configured one.
+
+    Raises:
+        PromptflowException: the configuration names no usable model. It is looked at when a model is first asked.
+    """
+
+    def __init__(self, flow: PromptyFlow, connections: ConnectionSource, *, client: ModelClient | None = None) -> None:
+        self.flow = flow
+        self._connections = connections
+        self._client = client
+        self._target: tuple[Connection, str] | None = None
+
+    @property
+    def model(self) -> str:
+        """Name of the model or deployment that requests name."""
+        return self._connection()[1]
+
+    def select_inputs(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The declared inputs: given, else default, else sample; anything undeclared is dropped.
+
+        Raises:
+            MissingRequiredInputError: a declared input has no value.
+        """
+        given = dict(values) if values else dict(self.flow.sample or {})
+        selected: dict[str, Any] = {}
+        missing = []
+        for name, spec in self.flow.inputs.items():
+            if name in given:
+                selected[name] = given[name]
+            elif spec.default is not None:
+                selected[name] = spec.default
+            else:
+                missing.append(name)
+        if missing:
+            raise MissingRequiredInputError(
+                f"Missing required inputs: {missing}.",
+                hint=f"Pass {', '.join(f'{name}=…' for name in missing)}, or give defaults in {self.flow.path.name}.",
+                missing=missing,
+            )
+
+        return {name: self._with_image(value) for name, value in selected.items()}
+
+    def _with_image(self, value: Any) -> Any:
+        from promptflow_lite.flow import load_image, load_media
+
+        if not isinstance(value, str):
+            return load_media(value, root=self.flow.root)
+
+        match = _IMAGE_TEXT.match(value)
+        if match is None:
+            return value
+
+        mime, encoding, content = match.groups()
+        return load_image({f"data:image/{mime};{encoding}": content.strip()}, root=self.flow.root)
+
+    def messages(self, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The chat messages of a call; text inputs cannot start messages of their own."""
+        from promptflow_lite.flow import render_chat
+
+        inputs = self.select_inputs(values)
+        texts = [name for name, value in inputs.items() if isinstance(value, str)]
+        return render_chat(self.flow.template, inputs, escape=texts, for_prompty=True)
+
+    def prompt(self, values: Mapping[str, Any]) -> str:
+        """The rendered text of a completion prompty."""
+        from promptflow_lite.flow import render_template
+
+        return render_template(self.flow.template, self.select_inputs(values))
+
+    def render(self, values: Mapping[str, Any]) -> str:
+        """What would be sent: the messages as Python text, or the rendered text of a completion prompty."""
+        return str(self.messages(values)) if self.flow.api == "chat" else self.prompt(values)
+
+    def body(self, values: Mapping[str, Any]) -> Body:
+        """The request that a call would send, without `stream`."""
+        parameters = {key: value for key, value in self.flow.parameters.items() if key not in (*_HTTP_OPTIONS, "stream")}
+        parameters.update(parameters.pop("extra_body", None) or {})
+        if self.flow.api == "completion":
+            return {"model": self.model, "prompt": self.prompt(values), **parameters}
+
+        return {"model": self.model, "messages": self.messages(values), **_checked_tools(parameters)}
+
+    def estimate_token_count(self, values: Mapping[str, Any]) -> int:
+        """Tokens of the rendered prompt plus `max_tokens`: an upper bound of what a call may use.
+
+        Raises:
+            CoreError: `max_tokens` is not a whole number.
+        """
+        from promptflow_lite.providers import count_tokens
+
+        max_tokens = self.flow.parameters.get("max_tokens")
+        if max_tokens is not None and (not isinstance(max_tokens, int) or isinstance(max_tokens, bool)):
+            raise CoreError("Max_token needs to be integer.", hint="Correct `max_tokens` in the front matter.")
+
+        if self.flow.api == "chat":
+            return count_tokens(self.messages(values)) + (max_tokens or 0)
+
+        return count_tokens(self.prompt(values)) + (max_tokens or 0)
+
+    def __call__(self, values: Mapping[str, Any], *, timeout_s: float | None = None) -> Any:
+        """Ask the model and shape its answer as `response`, `response_format` and `outputs` say."""
+        client = self._model_client()
+        body = self.body(values)
+        limit = timeout_s if timeout_s is not None else self.flow.parameters.get("timeout")
+        is_chat = self.flow.api == "chat"
+        if self.flow.parameters.get("stream"):
+            chunks = (client.stream_chat if is_chat else client.stream_complete)(body, timeout_s=limit)
+            return self._streamed(chunks)
+
+        answer = (client.chat if is_chat else client.complete)(body, timeout_s=limit)
+        return self._shaped(answer)
+
+    # --- the answer -------------------------------------------------------------------------------------------------
+
+    def _streamed(self, chunks: Iterator[Body]) -> Any:
+        if self.flow.response == "all":
+            return (_as_object(chunk, is_chat=self.flow.api == "chat", is_chunk=True) for chunk in chunks)
+
+        texts = _chunk_texts(chunks)
+        return self._parsed_json("".join(texts)) if self._wants_json() else texts
+
+    def _shaped(self, answer: Body) -> Any:
+        if self.flow.response == "all":
+            return _as_object(answer, is_chat=self.flow.api == "chat", is_chunk=False)
+
+        choice = answer["choices"][0]
+        if self.flow.api == "completion":
+            return choice["text"]
+
+        if self._wants_json():
+            return self._parsed_json(choice["message"].get("content"))
+
+        if choice.get("finish_reason") == "tool_calls":
+            return choice["message"]
+
+        return choice["message"].get("content")
+
+    def _wants_json(self) -> bool:
+        response_format = self.flow.parameters.get("response_format")
+        return isinstance(response_format, Mapping) and response_format.get("type") == "json_object"
+
+    def _parsed_json(self, content: str | None) -> Any:
+        try:
+            answer = json.loads(content or "")
+        except ValueError as error:
+            raise UserErrorException(
+                f"The model's answer is not JSON: {error}",
+                hint="Ask for JSON in the prompt as well, or remove response_format.",
+                answer=content,
+            ) from error
+
+        if not self.flow.outputs:
+            return answer
+
+        missing = [name for name in self.flow.outputs if not isinstance(answer, dict) or name not in answer]
+        if missing:
+            raise InvalidOutputKeyError(
+                f"Cannot find {missing[0]!r} in response {sorted(answer) if isinstance(answer, dict) else answer!r}.",
+                hint="Name the keys of the JSON answer in the prompt, or correct `outputs` in the front matter.",
+            )
+
+        return {name: answer[name] for name in self.flow.outputs}
+
+    # --- the model --------------------------------------------------------------------------------------------------
+
+    def _connection(self) -> tuple[Connection, str]:
+        if self._target is None:
+            given = self.flow.configuration.get("__object__", self.flow.configuration)
+            configuration = given.to_dict() if isinstance(given, ModelConfiguration) else given
+            self._target = connection_of(configuration, self._connections)
+
+        return self._target
+
+    def _model_client(self) -> ModelClient:
+        if self._client is None:
+            self._client = client_for(self._connection()[0])
+
+        return self._client
+
+
+def _checked_tools(parameters: Body) -> Body:
+    """`tools` win over `functions`; either is checked before it is sent."""
+    from promptflow_lite.tools.llm import check_functions, check_tools
+
+    if parameters.get("tools"):
+        check_tools(parameters["tools"], parameters.get("tool_choice"))
+        kept = {key: value for key, value in parameters.items() if key not in ("functions", "function_call")}
+        return {**kept, "tool_choice": parameters.get("tool_choice", "auto")}
+
+    if parameters.get("functions"):
+        check_functions(parameters["functions"], parameters.get("function_call"))
+        return {**parameters, "function_call": parameters.get("function_call", "auto")}
+
+    return parameters
+
+
+def _chunk_texts(chunks: Iterator[Body]) -> Iterator[str]:
+    for chunk in chunks:
+        for choice in chunk.get("choices", [])[:1]:
+            text = choice.get("text") if "text" in choice else (choice.get("delta") or {}).get("content")
+            if text is not None:
+                yield text
+
+
+def _as_object(body: Body, *, is_chat: bool, is_chunk: bool) -> Any:
+    """The answer as the client library's object, so that attribute access works as it did."""
+    from openai.types import Completion
+    from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+    kinds: dict[tuple[bool, bool], Callable[..., Any]] = {
+        (True, False): ChatCompletion.construct,
+        (True, True): ChatCompletionChunk.construct,
+        (False, False): Completion.construct,
+        (False, True): Completion.construct,
+    }
+    return kinds[is_chat, is_chunk](**body)
