@@ -22,6 +22,7 @@ def line_to_data(line: LineResult) -> dict[str, Any]:
         "end_time": line.end_time,
         "usage": _usage_to_data(line.usage),
         "nodes": [node_to_data(node) for node in line.nodes],
+        "spans": [span_to_data(span) for span in line.spans],
         "run_id": line.run_id,
     }
 
@@ -37,6 +38,7 @@ def line_from_data(data: Mapping[str, Any]) -> LineResult:
         end_time=data["end_time"],
         usage=_usage_from_data(data["usage"]) or Usage(),
         nodes=[node_from_data(node) for node in data["nodes"]],
+        spans=[span_from_data(span) for span in data.get("spans", ())],
         run_id=data["run_id"],
     )
 

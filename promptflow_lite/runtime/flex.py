@@ -82,17 +82,17 @@ class FlexExecutor(SingleCallExecutor):
 
     @property
     def input_specs(self) -> Mapping[str, InputSpec]:
-        """Declared inputs, or those of the Python signature."""
-        return self.flow.inputs if self.flow.inputs is not None else self.signature.inputs
+        """Declared inputs, or those of the Python signature without the ones that default to None."""
+        if self.flow.inputs is not None:
+            return self.flow.inputs
 
-    @property
-    def required_inputs(self) -> list[str]:
-        """Parameters that a batch must map: those without any default."""
-        return [
-            name
-            for name, parameter in self.signature.parameters.items()
-            if not parameter.has_default and (self.input_specs.get(name) or InputSpec(name=name)).default is None
-        ]
+        parameters = self.signature.parameters
+        wanted = {
+            name: spec
+            for name, spec in self.signature.inputs.items()
+            if not (parameters[name].has_default and parameters[name].default is None)
+        }
+        return wanted or self.signature.inputs
 
     @property
     def has_aggregation(self) -> bool:

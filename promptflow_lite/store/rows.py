@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from promptflow_lite._utils.jsonable import dumps, loads
-from promptflow_lite.records import LineResult, RunRecord, Status, Usage
-from promptflow_lite.records.data import node_from_data, node_to_data
+from promptflow_lite.records import LineResult, NodeResult, RunRecord, Span, Status, Usage
+from promptflow_lite.records.data import node_from_data, node_to_data, span_from_data, span_to_data
 
 RUN_FIELDS = frozenset(field.name for field in dataclasses.fields(RunRecord))
 JSON_RUN_FIELDS = frozenset(
@@ -66,7 +66,7 @@ def line_to_row(run_id: int, line: LineResult) -> tuple[Any, ...]:
         None if line.inputs is None else dumps(line.inputs),
         None if line.output is None else dumps(line.output),
         None if line.error is None else dumps(line.error),
-        dumps([node_to_data(node) for node in line.nodes]),
+        _steps_to_text(line),
         line.start_time,
         line.end_time,
         usage.prompt_tokens,
@@ -77,7 +77,8 @@ def line_to_row(run_id: int, line: LineResult) -> tuple[Any, ...]:
 
 def line_from_row(run_name: str, row: Any) -> LineResult:
     """The line of a row with `LINE_COLUMNS` in order."""
-    _, number, status, inputs, output, error, nodes, start, end, prompt, completion, calls = row
+    _, number, status, inputs, output, error, steps, start, end, prompt, completion, calls = row
+    nodes, spans = _steps_from_text(steps)
     return LineResult(
         line_number=number,
         status=Status(status),
@@ -87,6 +88,21 @@ def line_from_row(run_name: str, row: Any) -> LineResult:
         start_time=start or 0.0,
         end_time=end,
         usage=Usage(prompt, completion, calls),
-        nodes=[node_from_data(data) for data in loads(nodes)] if nodes else [],
+        nodes=nodes,
+        spans=spans,
         run_id=f"{run_name}_{number}",
     )
+
+
+def _steps_to_text(line: LineResult) -> str:
+    """Nodes as a JSON list; traced calls outside any node make it an object with both."""
+    nodes = [node_to_data(node) for node in line.nodes]
+    return dumps({"nodes": nodes, "spans": [span_to_data(span) for span in line.spans]} if line.spans else nodes)
+
+
+def _steps_from_text(text: str | None) -> tuple[list[NodeResult], list[Span]]:
+    data = loads(text) if text else []
+    if isinstance(data, list):
+        return [node_from_data(item) for item in data], []
+
+    return [node_from_data(item) for item in data["nodes"]], [span_from_data(item) for item in data["spans"]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from promptflow_lite.connections import AzureOpenAIConnection, Connection, ConnectionSource, OpenAIConnection
@@ -37,7 +37,7 @@ class ModelConfiguration:
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as a prompty's front matter writes it; empty fields are left out."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
         return {"type": self.kind, **{key: value for key, value in values.items() if value is not None}}
 
     def __jsonable__(self) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class AzureOpenAIModelConfiguration(ModelConfiguration):
     azure_deployment: str
     azure_endpoint: str | None = None
     api_version: str | None = None
-    api_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     connection: Any = None
 
     def __post_init__(self) -> None:
@@ -92,7 +92,7 @@ class OpenAIModelConfiguration(ModelConfiguration):
 
     model: str
     base_url: str | None = None
-    api_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     organization: str | None = None
     connection: Any = None
 
@@ -141,7 +141,7 @@ def configuration_from_dict(
         if cls.model_key not in values or not _accepts_connection(cls, connection):
             continue
 
-        known = {field.name for field in fields(cls)}
+        known = {item.name for item in fields(cls)}
         configuration = cls(**{key: value for key, value in values.items() if key in known})
         return _filled(configuration)
 
