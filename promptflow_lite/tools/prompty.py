@@ -19,7 +19,7 @@ from promptflow_lite.providers import ModelClient, client_for
 from promptflow_lite.tools.model_configuration import ModelConfiguration, connection_of
 
 _IMAGE_TEXT = re.compile(r"\Adata:image/([^;]*);(path|base64|url)\s*:\s*(.*)\Z", re.DOTALL)
-_HTTP_OPTIONS = ("extra_headers", "extra_query", "timeout")
+_NOT_IN_BODY = ("extra_headers", "extra_query", "timeout", "stream")
 
 Body = dict[str, Any]
 
