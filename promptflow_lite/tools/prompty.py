@@ -106,7 +106,7 @@ class PromptyCall:
     def body(self, values: Mapping[str, Any]) -> Body:
         """The request that a call would send, without `stream`."""
         parameters = {
-            key: value for key, value in self.flow.parameters.items() if key not in (*_HTTP_OPTIONS, "stream")
+            key: value for key, value in self.flow.parameters.items() if key not in (*_NOT_IN_BODY, "stream")
         }
         parameters.update(parameters.pop("extra_body", None) or {})
         if self.flow.api == "completion":
