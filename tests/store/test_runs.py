@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,12 +13,6 @@ import pytest
 from promptflow_lite.errors import RunExistsError, RunNotFoundError
 from promptflow_lite.records import LineResult, NodeResult, RunRecord, Span, Status, Usage
 from promptflow_lite.store import Store
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    with Store.open() as opened:
-        yield opened
 
 
 def a_run(name: str = "base", **fields: Any) -> RunRecord:
