@@ -30,7 +30,9 @@ from promptflow_lite.flow.model import (
 )
 from promptflow_lite.flow.prompty import load_prompty, resolve_references
 from promptflow_lite.flow.references import Reference, parse_reference, resolve_path
+from promptflow_lite.flow.signature import ModuleOutline, ToolParameter, ToolSignature, read_module
 from promptflow_lite.flow.templates import check_template, render_template, template_variables
+from promptflow_lite.flow.validate import validate_flow
 from promptflow_lite.flow.values import InputCoercion, coerce_inputs, coerce_literal, is_dropped_literal
 from promptflow_lite.flow.yaml_io import YamlDocument, dump_yaml_text, load_yaml, parse_yaml
 
@@ -44,6 +46,7 @@ __all__ = [
     "Image",
     "InputCoercion",
     "InputSpec",
+    "ModuleOutline",
     "NodeSpec",
     "OutputSpec",
     "Problem",
@@ -54,6 +57,8 @@ __all__ = [
     "RetrySpec",
     "SourceSpec",
     "Text",
+    "ToolParameter",
+    "ToolSignature",
     "YamlDocument",
     "absolute_media_paths",
     "chat_roles",
@@ -74,10 +79,12 @@ __all__ = [
     "parse_reference",
     "parse_yaml",
     "persist_media",
+    "read_module",
     "render_chat",
     "render_prompt",
     "render_template",
     "resolve_path",
     "resolve_references",
     "template_variables",
+    "validate_flow",
 ]

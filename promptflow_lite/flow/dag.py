@@ -122,7 +122,9 @@ def parse_outputs(cursor: Cursor, *, needs_reference: bool = True) -> dict[str, 
 
 def _parse_output(name: str, parent: Cursor, value: Any, needs_reference: bool) -> OutputSpec:
     if not isinstance(value, dict):
-        parent.wrong(f"Output {name!r} must be a mapping, not {kind_of(value)}.", name, code="flow.not_a_mapping")
+        message = f"Output {name!r} must be a mapping, not {kind_of(value)}."
+        hint = f"Write '{name}: {{type: string, reference: \"${{node.output}}\"}}'."
+        parent.wrong(message, name, code="flow.not_a_mapping", hint=hint)
         return OutputSpec(name=name, reference=None)
 
     cursor = parent.child(name, value)
@@ -300,7 +302,8 @@ def _parse_repeat(name: str, cursor: Cursor, kind: str) -> RepeatSpec | None:
     repeat = cursor.child("repeat", raw)
     repeat.warn_unknown(("until", "max", "carry"), "'repeat'")
     if kind != "flow":
-        cursor.wrong(f"Node {name!r} cannot repeat: only nodes of type 'flow' can.", "repeat", code="flow.repeat")
+        message = f"Node {name!r} cannot repeat: only nodes of type 'flow' can."
+        cursor.wrong(message, "repeat", code="flow.repeat", hint="Move what repeats into a flow of its own.")
 
     carry = repeat.mapping("carry").value
     return RepeatSpec(
@@ -317,7 +320,8 @@ def _positive_number(cursor: Cursor, key: str, *, allow_zero: bool = False) -> f
 
     is_number = isinstance(raw, int | float) and not isinstance(raw, bool)
     if not is_number or not (0 < raw < 1e9 or (allow_zero and raw == 0)):
-        cursor.wrong(f"{key!r} must be a positive number, not {raw!r}.", key, code="flow.not_a_number")
+        message = f"{key!r} must be a positive number, not {raw!r}."
+        cursor.wrong(message, key, code="flow.not_a_number", hint=f"Write '{key}: 30', for example.")
         return None
 
     return float(raw)
@@ -329,7 +333,8 @@ def _positive_int(cursor: Cursor, key: str) -> int | None:
         return None
 
     if not isinstance(raw, int) or isinstance(raw, bool) or not 0 < raw < 1_000_000:
-        cursor.wrong(f"{key!r} must be a positive whole number, not {raw!r}.", key, code="flow.not_a_number")
+        message = f"{key!r} must be a positive whole number, not {raw!r}."
+        cursor.wrong(message, key, code="flow.not_a_number", hint=f"Write '{key}: 3', for example.")
         return None
 
     return raw

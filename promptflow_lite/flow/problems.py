@@ -96,7 +96,10 @@ class Cursor:
         """The mapping under `key`; null and an empty list count as an empty mapping."""
         value = self.value.get(key)
         if value is not None and value != [] and not isinstance(value, dict):
-            self.wrong(f"{key!r} must be a mapping, not {kind_of(value)}.", key, code="flow.not_a_mapping")
+            message = f"{key!r} must be a mapping, not {kind_of(value)}."
+            self.wrong(
+                message, key, code="flow.not_a_mapping", hint=f"Write '{key}:' and below it 'name: value' lines."
+            )
 
         return self.child(key, value)
 
@@ -107,7 +110,10 @@ class Cursor:
             return value
 
         if value is not None and value != {}:
-            self.wrong(f"{key!r} must be a list, not {kind_of(value)}.", key, code="flow.not_a_list")
+            message = f"{key!r} must be a list, not {kind_of(value)}."
+            self.wrong(
+                message, key, code="flow.not_a_list", hint=f"Write '{key}:' and below it lines that start with '- '."
+            )
 
         return []
 
@@ -118,7 +124,8 @@ class Cursor:
             return default
 
         if isinstance(value, dict | list):
-            self.wrong(f"{key!r} must be text, not {kind_of(value)}.", key, code="flow.not_text")
+            message = f"{key!r} must be text, not {kind_of(value)}."
+            self.wrong(message, key, code="flow.not_text", hint="Put the text in quotes.")
             return default
 
         return "true" if value is True else "false" if value is False else str(value)
