@@ -198,9 +198,15 @@ def _average(
                 sums.setdefault(row, []).append(scores[row])
             else:
                 unscored.add(row)
+                if settings.unscored_rows == "worst":
+                    sums.setdefault(row, []).append(worst)
 
     means = {row: sum(values) / len(values) for row, values in sorted(sums.items())}
-    return _Column(scores=means, failed=failed, unscored=unscored - set(means))
+    return _Column(
+        scores=means,
+        failed=failed,
+        unscored={row for row in unscored if settings.unscored_rows == "worst" or row not in means},
+    )
 
 
 # --- one metric ---
@@ -534,7 +540,9 @@ def _notes(
 
     if any(summary.unscored for metric in metrics for summary in metric.summaries):
         yield (
-            "Rows that an evaluator gave no score are left out of means and pairs; "
+            "Rows that an evaluator gave no score score worst (on request)."
+            if settings.unscored_rows == "worst"
+            else "Rows that an evaluator gave no score are left out of means and pairs; "
             "a verdict that would change if they scored worst is inconclusive."
         )
 

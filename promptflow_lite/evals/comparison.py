@@ -27,6 +27,8 @@ class CompareSettings:
     """Metric name -> smallest and largest possible score, to know what `worst` is."""
     failed_rows: Literal["worst", "exclude"] = "worst"
     """What a row without an output scores."""
+    unscored_rows: Literal["exclude", "worst"] = "exclude"
+    """What a row that the evaluator gave no score counts as."""
     cluster_by: str | None = None
     """Column whose values say which rows belong together."""
     slice_by: str | None = None

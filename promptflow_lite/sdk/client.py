@@ -11,6 +11,7 @@ from promptflow_lite.store import Store
 if TYPE_CHECKING:
     from promptflow_lite.sdk.config import ConfigOperations
     from promptflow_lite.sdk.connections import ConnectionOperations
+    from promptflow_lite.sdk.evaluations import EvaluationOperations
 
 
 class Client:
@@ -42,6 +43,13 @@ class Client:
         from promptflow_lite.sdk.config import ConfigOperations
 
         return ConfigOperations()
+
+    @cached_property
+    def evaluations(self) -> EvaluationOperations:
+        """Scores, comparisons and gates over stored runs."""
+        from promptflow_lite.sdk.evaluations import EvaluationOperations
+
+        return EvaluationOperations(self.store, self.config)
 
     def close(self) -> None:
         """Close the database if it was opened."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 
+from promptflow_lite.evals.compare import Candidate, compare
+from promptflow_lite.evals.comparison import CompareSettings, Comparison
+from promptflow_lite.evals.scores import collect_scores
 from promptflow_lite.records import LineResult, RunRecord, Status, Usage
 
 
@@ -78,3 +82,27 @@ class RunsInMemory:
 @pytest.fixture
 def runs() -> RunsInMemory:
     return RunsInMemory()
+
+
+@pytest.fixture
+def make_comparison(runs: RunsInMemory) -> Callable[[int], Comparison]:
+    """Makes a comparison of two variants; the second fails on five rows, and its evaluator crashes on three."""
+
+    def make(n: int) -> Comparison:
+        rng = random.Random(4)
+        inputs = [{"text": f"review {i} <b>&", "topic": rng.choice(["film", "food"])} for i in range(n)]
+        names = {"first": 0.6, "second | new": 0.75}
+        for name, share in names.items():
+            is_second = name != "first"
+            outputs = ["it broke" if is_second and i < 5 else {"label": f"answer {i}"} for i in range(n)]
+            scored = [
+                None if output == "it broke" else "no JSON" if is_second and i < 8 else {"ok": rng.random() < share}
+                for i, output in enumerate(outputs)
+            ]
+            runs.add(name, outputs, inputs=inputs)
+            runs.add(f"{name}-eval", scored, run=name, flow="match")
+
+        candidates = [Candidate(name, [collect_scores(runs, name)]) for name in names]
+        return compare(candidates, CompareSettings(slice_by="topic"))
+
+    return make

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_reports import make_comparison
 
 from promptflow_lite.evals.reports import render_html
 
@@ -31,9 +30,9 @@ def page(tmp_path: Path) -> Iterator[Any]:
         context.close()
 
 
-def test_ten_thousand_rows_are_usable_without_any_request(runs: Any, page: Any, tmp_path: Path) -> None:
+def test_ten_thousand_rows_are_usable_without_any_request(make_comparison: Any, page: Any, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
-    path.write_text(render_html(make_comparison(runs, 10_000)), "utf-8")
+    path.write_text(render_html(make_comparison(10_000)), "utf-8")
     requests: list[str] = []
     problems: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
