@@ -2,8 +2,8 @@
 
 Class names and nesting follow the prompt flow contract, because they surface in error records as nested codes
 (`UserError` -> `ValidationError` -> `InvalidFlowRequest` -> `InputTypeError`) and because user code catches them by
-name. Beside its class every error carries what a person needs: a stable dotted `code` to search for, a `hint` that says what
-to do next, and `where` it happened.
+name. Beside its class every error carries what a person needs: a stable dotted `code` to search for, a `hint` that
+says what to do next, and `where` it happened.
 
     PromptflowException
     ├── UserErrorException            somebody outside this package can fix it

@@ -1,7 +1,8 @@
 """Executes a run: lines through the flow, results into the store as they finish, aggregation at the end.
 
 The store is written in short transactions by the coordinating thread alone. Whatever happens (Ctrl-C, a request to
-cancel, a dead process), lines that were reported finished are in the store, each exactly once, and the run can be resumed.
+cancel, a dead process), lines that were reported finished are in the store, each exactly once, and the run can be
+resumed.
 """
 
 from __future__ import annotations

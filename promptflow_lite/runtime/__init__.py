@@ -7,6 +7,7 @@ from promptflow_lite.runtime.create import create_executor
 from promptflow_lite.runtime.environment import flow_process, resolve_environment
 from promptflow_lite.runtime.executor import DagExecutor, finish_streams, streamed_outputs, timed_out_line
 from promptflow_lite.runtime.plain import PlainOutput, unwrap_output
+from promptflow_lite.runtime.node_alone import run_node_alone
 from promptflow_lite.runtime.stream import RecordingIterator
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "finish_streams",
     "flow_process",
     "resolve_environment",
+    "run_node_alone",
     "streamed_outputs",
     "timed_out_line",
     "unwrap_output",

@@ -173,18 +173,6 @@ class DagExecutor:
             outputs[spec.name] = value
         return finish_outputs(outputs, allow_stream=allow_stream)
 
-    # --- one node ---------------------------------------------------------------------------------------------------
-
-    def run_single_node(self, name: str, arguments: Mapping[str, Any]) -> NodeResult:
-        """Run one node by itself; `arguments` replaces its referenced inputs and may override its literals."""
-        node = self.planned_node(name)
-        return run_node(node, {**node.tool.literals, **arguments})
-
-    def planned_node(self, name: str) -> PlannedNode:
-        """The planned node of that name. Raises `KeyError` when there is none."""
-        index = self.plan.index_by_name[name]
-        return [*self.plan.nodes, *self.plan.aggregation_nodes][index]
-
     # --- aggregation ------------------------------------------------------------------------------------------------
 
     def aggregation_values(self, line: LineResult) -> LineValues:

@@ -105,9 +105,7 @@ class PromptyCall:
 
     def body(self, values: Mapping[str, Any]) -> Body:
         """The request that a call would send, without `stream`."""
-        parameters = {
-            key: value for key, value in self.flow.parameters.items() if key not in (*_NOT_IN_BODY, "stream")
-        }
+        parameters = {key: value for key, value in self.flow.parameters.items() if key not in (*_NOT_IN_BODY, "stream")}
         parameters.update(parameters.pop("extra_body", None) or {})
         if self.flow.api == "completion":
             return {"model": self.model, "prompt": self.prompt(values), **parameters}
