@@ -56,7 +56,7 @@ def test_less_is_better_turns_the_gate_round(runs: Any) -> None:
 
 
 def test_rows_without_a_score_can_only_make_it_inconclusive(runs: Any) -> None:
-    result = gate(runs, HALF, [1, 1] * 60 + ["?", "?"] * 40)
+    result = gate(runs, HALF, [1, 1] * 50 + ["?", "?"] * 50)
 
     assert result.outcome == "inconclusive"
     assert "rows without a score" in result.checks[0].reason
