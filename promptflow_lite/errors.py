@@ -63,7 +63,8 @@ class PromptflowException(Exception):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "code" not in cls.__dict__:
-            family = cls.__mro__[1].code.split(".")[0]
+            parent = next(base for base in cls.__mro__[1:] if issubclass(base, PromptflowException))
+            family = parent.code.split(".")[0]
             cls.code = f"{family}.{_dotted_code(cls.__name__)}"
 
     def __init__(

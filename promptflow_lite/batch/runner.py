@@ -233,7 +233,7 @@ def _drain(batch: _Batch, pool: LinePool, source: Iterator[Line]) -> str | None:
     deadline = None if limit is None else time.monotonic() + limit
     stopped: str | None = None
     stop_at: float | None = None
-    with closing(_results(pool, source)) as results:
+    with closing(pool.execute(source)) as results:
         for finished in results:
             batch.take(finished)
             if stopped is None and deadline is not None and time.monotonic() > deadline:
@@ -248,10 +248,6 @@ def _drain(batch: _Batch, pool: LinePool, source: Iterator[Line]) -> str | None:
                     break
     batch.flush()
     return stopped
-
-
-def _results(pool: LinePool, source: Iterator[Line]) -> Iterator[list[FinishedLine]]:
-    yield from pool.execute(source)
 
 
 def _wind_down(batch: _Batch, pool: LinePool) -> None:

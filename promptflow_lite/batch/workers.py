@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -88,7 +88,7 @@ class LinePool:
         self._in_flight = 0
         """Chunks handed out and not yet finished."""
 
-    def execute(self, lines: Iterable[Line]) -> Iterator[list[FinishedLine]]:
+    def execute(self, lines: Iterable[Line]) -> Generator[list[FinishedLine], None, None]:
         """Run all lines; yields what finished, and an empty list now and then while nothing does.
 
         Stops handing out lines once `cancel` is set; lines that were running then end by themselves.

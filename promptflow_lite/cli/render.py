@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from promptflow_lite import settings
 from promptflow_lite._utils.jsonable import dumps_bytes, loads
@@ -23,8 +23,11 @@ _RED, _BOLD, _PLAIN = "\x1b[31m", "\x1b[1m", "\x1b[0m"
 _BAR_WIDTH = 30
 _REDRAW_INTERVAL_S = 0.1
 
-ReportProgress = Callable[[int, int], None]
-"""Called with the number of finished and of failed lines."""
+
+class ReportProgress(Protocol):
+    """Told how many lines finished and how many of those failed, and of how many in all once that is known."""
+
+    def __call__(self, finished: int, failed: int, total: int | None = None) -> None: ...
 
 
 def is_terminal() -> bool:
@@ -132,6 +135,11 @@ def confirm(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
+def ask(prompt: str) -> str:
+    """Ask for a line of text. Raises `EOFError` when the input has ended."""
+    return input(prompt)
+
+
 def ask_secret(label: str) -> str:
     """Ask for a text without showing it.
 
@@ -164,8 +172,9 @@ class _Bar:
         self._drawn = 0.0
         self._last = (0, 0)
 
-    def report(self, finished: int, failed: int) -> None:
+    def report(self, finished: int, failed: int, total: int | None = None) -> None:
         self._last = (finished, failed)
+        self._total = total or self._total
         now = time.monotonic()
         if now - self._drawn >= _REDRAW_INTERVAL_S:
             self._drawn = now
@@ -201,7 +210,8 @@ class _Milestones:
         self._interval_s = 10.0
         self._started = time.monotonic()
 
-    def report(self, finished: int, failed: int) -> None:
+    def report(self, finished: int, failed: int, total: int | None = None) -> None:
+        self._total = total or self._total
         now = time.monotonic()
         if self._next == 0.0:
             self._next = now + self._interval_s

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from promptflow_lite.errors import InvalidReferenceProperty
-from promptflow_lite.flow import Reference, resolve_path
+from promptflow_lite.flow import DagFlow, Reference, resolve_path
 from promptflow_lite.records import LineResult, NodeResult, Status
 from promptflow_lite.runtime.node import run_node
 from promptflow_lite.runtime.plan import ExecutionPlan, PlannedNode
@@ -36,17 +36,16 @@ class AggregationResult:
         return next((node for node in self.nodes if node.status is Status.FAILED), None)
 
 
-def line_values(plan: ExecutionPlan, line: LineResult) -> LineValues:
-    """Collect from a finished line, fresh or read back from the store, what aggregation nodes refer to."""
-    values: dict[str, Any] = {}
-    for node in plan.aggregation_nodes:
-        for binding in node.bindings:
-            if binding.source < len(plan.nodes):
-                values[binding.reference.text] = _value_in(line, binding.reference)
-        when = node.spec.activate.when if node.spec.activate else None
-        if isinstance(when, Reference) and when.kind == "input":
-            values[when.text] = _value_in(line, when)
+def aggregation_references(flow: DagFlow) -> tuple[Reference, ...]:
+    """What a flow's aggregation nodes read of every line: flow inputs and outputs of its other nodes."""
+    aggregating = {node.name for node in flow.nodes if node.aggregation}
+    found = [reference for node in flow.nodes if node.aggregation for reference in node.references()]
+    return tuple({ref.text: ref for ref in found if ref.kind == "input" or ref.name not in aggregating}.values())
 
+
+def line_values(references: Sequence[Reference], line: LineResult) -> LineValues:
+    """Collect from a finished line, fresh or read back from the store, what aggregation nodes refer to."""
+    values = {reference.text: _value_in(line, reference) for reference in references}
     return LineValues(line.line_number or 0, values)
 
 

@@ -48,8 +48,8 @@ def captured_prints(*, echo: bool) -> Iterator[None]:
     with _lock:
         _installed += 1
         if _installed == 1:
-            sys.stdout = _Tee(sys.stdout, "stdout", echo=echo)  # type: ignore[assignment]
-            sys.stderr = _Tee(sys.stderr, "stderr", echo=echo)  # type: ignore[assignment]
+            sys.stdout = _Tee(sys.stdout, "stdout", echo=echo)
+            sys.stderr = _Tee(sys.stderr, "stderr", echo=echo)
     try:
         yield
     finally:

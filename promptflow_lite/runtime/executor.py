@@ -27,7 +27,13 @@ from promptflow_lite.errors import (
 )
 from promptflow_lite.flow import DagFlow, InputCoercion
 from promptflow_lite.records import LineResult, NodeResult, Status, Usage
-from promptflow_lite.runtime.aggregation import AggregationResult, LineValues, line_values, run_aggregation
+from promptflow_lite.runtime.aggregation import (
+    AggregationResult,
+    LineValues,
+    aggregation_references,
+    line_values,
+    run_aggregation,
+)
 from promptflow_lite.runtime.node import run_node
 from promptflow_lite.runtime.plan import ExecutionPlan, PlannedNode, plan_flow
 from promptflow_lite.runtime.scheduler import Progress, bypass_reason, value_of
@@ -56,6 +62,7 @@ class DagExecutor:
         self.flow = flow
         self.plan: ExecutionPlan = plan_flow(flow, context)
         self._coercion = InputCoercion(flow.inputs, root=flow.root, message_format=flow.message_format)
+        self._aggregation_references = aggregation_references(flow)
         self._pool: ThreadPoolExecutor | None = None
         self._pool_lock = threading.Lock()
 
@@ -177,7 +184,7 @@ class DagExecutor:
 
     def aggregation_values(self, line: LineResult) -> LineValues:
         """What aggregation nodes will need of one finished line."""
-        return line_values(self.plan, line)
+        return line_values(self._aggregation_references, line)
 
     def run_aggregation(self, lines: Sequence[LineValues]) -> AggregationResult:
         """Run the aggregation nodes over the succeeded lines, given in line order."""

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 from promptflow_lite.store import Store
 
 if TYPE_CHECKING:
+    from promptflow_lite.connections import Connection
     from promptflow_lite.sdk.config import ConfigOperations
     from promptflow_lite.sdk.connections import ConnectionOperations
     from promptflow_lite.sdk.evaluations import EvaluationOperations
+    from promptflow_lite.sdk.flows import FlowOperations
+    from promptflow_lite.sdk.runs import RunOperations
 
 
 class Client:
@@ -38,6 +41,20 @@ class Client:
         return ConnectionOperations(self.store)
 
     @cached_property
+    def flows(self) -> FlowOperations:
+        """Run flows once."""
+        from promptflow_lite.sdk.flows import FlowOperations
+
+        return FlowOperations(_ConnectionsOf(self))
+
+    @cached_property
+    def runs(self) -> RunOperations:
+        """Run flows over many rows."""
+        from promptflow_lite.sdk.runs import RunOperations
+
+        return RunOperations(self.store, self.connections)
+
+    @cached_property
     def config(self) -> ConfigOperations:
         """Settings that users keep."""
         from promptflow_lite.sdk.config import ConfigOperations
@@ -62,3 +79,16 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class _ConnectionsOf:
+    """The client's connections as a source that opens the database only when a flow asks for a connection."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def get(self, name: str) -> Connection:
+        return self._client.connections.get(name)
+
+    def names(self) -> list[str]:
+        return self._client.connections.names()

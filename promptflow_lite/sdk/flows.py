@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptflow_lite.errors import UserErrorException
-from promptflow_lite.flow import DagFlow, Flow, InputSpec, Problem, history_input, load_flow, validate_flow
+from promptflow_lite.flow import DagFlow, Flow, InputSpec, load_flow
+from promptflow_lite.flow.chat import history_input
 from promptflow_lite.records import LineResult, NodeResult, Status
 from promptflow_lite.runtime import (
     AggregationResult,
@@ -19,6 +20,7 @@ from promptflow_lite.runtime import (
     flow_process,
     resolve_environment,
     run_node_alone,
+    unwrap_output,
 )
 from promptflow_lite.settings import env_float
 from promptflow_lite.tools import ToolContext
@@ -42,6 +44,11 @@ class TestResult:
             raise self.line.exception
 
         return self.line.output or {}
+
+    @property
+    def plain_output(self) -> Any:
+        """What the flow itself returned: its outputs, or the plain value of a flow without named outputs."""
+        return unwrap_output(self.output)
 
 
 @dataclass(slots=True)
@@ -164,10 +171,6 @@ class FlowOperations:
         context = ToolContext(root=loaded.root, connections=self._connections, message_format=loaded.message_format)
         with flow_process(loaded.root, environment), captured_prints(echo=show_prints):
             return run_node_alone(loaded, node, inputs or {}, context)
-
-    def validate(self, flow: str | Path) -> list[Problem]:
-        """Everything that is wrong with a flow, found without running any of its code."""
-        return validate_flow(flow)
 
 
 def complete_inputs(specs: Mapping[str, InputSpec], inputs: Mapping[str, Any], flow: Flow) -> dict[str, Any]:

@@ -117,6 +117,6 @@ def resolve_connection(
 
     for class_name in parameter.custom_types:
         if class_name in custom_classes and not isinstance(connection, custom_classes[class_name]):
-            return connection.to_strong_type(custom_classes[class_name])  # type: ignore[attr-defined,no-any-return]
+            return connection.to_strong_type(custom_classes[class_name])  # type: ignore[no-any-return]
 
     return connection

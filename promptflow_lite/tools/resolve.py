@@ -28,24 +28,35 @@ def resolve_tool(node: NodeSpec, context: ToolContext) -> ResolvedTool:
 
 
 def _resolver_of(node: NodeSpec) -> Resolver:
-    from promptflow_lite.tools.custom_llm import resolve_custom_llm_tool
-    from promptflow_lite.tools.llm import resolve_llm_tool
-    from promptflow_lite.tools.package import resolve_package_tool
-    from promptflow_lite.tools.prompt import resolve_prompt_tool
-    from promptflow_lite.tools.python import resolve_python_tool
+    """The resolver of a node's kind; only that kind's module is imported."""
+    is_package = node.source is not None and node.source.type == "package"
+    if node.type in ("python", "llm") and is_package:
+        from promptflow_lite.tools.package import resolve_package_tool
 
-    is_package = node.source is not None and node.source.type != "code"
-    resolvers: dict[str, Resolver] = {
-        "python": resolve_package_tool if is_package else resolve_python_tool,
-        "prompt": resolve_prompt_tool,
-        "llm": resolve_package_tool if is_package else resolve_llm_tool,
-        "custom_llm": resolve_custom_llm_tool,
-    }
-    if node.type not in resolvers:
-        raise NotSupported(
-            f"Node {node.name!r} is of type {node.type!r}, which cannot run here.",
-            hint=did_you_mean(node.type, resolvers),
-            where=node.where,
-        )
+        return resolve_package_tool
 
-    return resolvers[node.type]
+    if node.type == "python":
+        from promptflow_lite.tools.python import resolve_python_tool
+
+        return resolve_python_tool
+
+    if node.type == "prompt":
+        from promptflow_lite.tools.prompt import resolve_prompt_tool
+
+        return resolve_prompt_tool
+
+    if node.type == "llm":
+        from promptflow_lite.tools.llm import resolve_llm_tool
+
+        return resolve_llm_tool
+
+    if node.type == "custom_llm":
+        from promptflow_lite.tools.custom_llm import resolve_custom_llm_tool
+
+        return resolve_custom_llm_tool
+
+    raise NotSupported(
+        f"Node {node.name!r} is of type {node.type!r}, which cannot run here.",
+        hint=did_you_mean(node.type, ("python", "prompt", "llm", "custom_llm", "flow")),
+        where=node.where,
+    )

@@ -1,0 +1,188 @@
+"""`pfl flow`: create, test, validate, serve and build flows."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from promptflow_lite.cli import render
+from promptflow_lite.cli.arguments import parse_environment, parse_inputs
+from promptflow_lite.errors import UsageError
+
+
+def register(groups: Any) -> None:
+    """Add the group to the command line."""
+    verbs = groups.add_parser("flow", help="Create, test, validate and build flows").add_subparsers(metavar="<verb>")
+    _register_init(verbs)
+    _register_test(verbs)
+    _register_validate(verbs)
+
+
+def _register_init(verbs: Any) -> None:
+    init = verbs.add_parser(
+        "init",
+        help="Create a flow from a template",
+        description="Create a folder with a small flow that runs as it is.",
+        epilog="Example: pfl flow init --flow my_flow --type chat",
+    )
+    init.add_argument("--flow", required=True, metavar="FOLDER", help="Folder to create.")
+    init.add_argument(
+        "--type", choices=("standard", "evaluation", "chat"), default="standard", help="Kind of flow (standard)."
+    )
+    init.add_argument("--yes", "-y", action="store_true", help="Write into an existing folder without asking.")
+    init.add_argument("--entry", metavar="FILE", help="Wrap a function of this Python file as the flow's tool.")
+    init.add_argument("--function", metavar="NAME", help="Name of that function.")
+    init.add_argument(
+        "--prompt-template", nargs="+", metavar="PARAM=FILE", help="Prompt templates for parameters of the function."
+    )
+    init.set_defaults(handler=_init)
+
+
+def _register_test(verbs: Any) -> None:
+    test = verbs.add_parser(
+        "test",
+        help="Run a flow, or one of its nodes, once",
+        description="Run a flow once and print its outputs as JSON.",
+        epilog="Examples:\n"
+        "  pfl flow test --flow my_flow --inputs question='Why is the sky blue?'\n"
+        "  pfl flow test --flow my_flow --inputs inputs.json --variant '${answer.short}'\n"
+        "  pfl flow test --flow my_flow --node answer --inputs inputs.question=Hi\n"
+        "  pfl flow test --flow my_chat --interactive",
+    )
+    test.formatter_class = _raw()
+    test.add_argument("--flow", required=True, help="Folder, file or module:function of the flow.")
+    test.add_argument("--inputs", nargs="+", metavar="KEY=VALUE", help="Input values, or a .json or .jsonl file.")
+    test.add_argument("--input", help=_suppress())
+    test.add_argument("--node", help="Run this node alone.")
+    test.add_argument("--variant", metavar="${NODE.VARIANT}", help="Variant to use.")
+    test.add_argument(
+        "--environment-variables", nargs="*", metavar="KEY=VALUE", help="Variables or .env files; none: nearest .env."
+    )
+    test.add_argument("--init", nargs="+", metavar="KEY=VALUE", help="Constructor values of a flex class.")
+    test.add_argument("--interactive", action="store_true", help="Chat with a chat flow in the terminal.")
+    test.add_argument("--config", nargs="+", help=_suppress())
+    test.add_argument("--collection", help=_suppress())
+    test.add_argument("--ui", action="store_true", help="Open the flow in the studio's chat page.")
+    test.add_argument("--multi-modal", dest="ui", action="store_true", help=_suppress())
+    test.add_argument("--skip-open-browser", action="store_true", help=_suppress())
+    test.add_argument("--url-params", nargs="*", help=_suppress())
+    test.add_argument("--port", type=int, help=_suppress())
+    test.set_defaults(handler=_test)
+
+
+def _register_validate(verbs: Any) -> None:
+    validate = verbs.add_parser(
+        "validate",
+        help="Check a flow without running any of its code",
+        description="Report everything that is wrong with a flow, with file, line and a hint. Exit code 1 if anything.",
+        epilog="Example: pfl flow validate --source my_flow",
+    )
+    validate.add_argument("--source", required=True, help="Folder or file of the flow.")
+    validate.set_defaults(handler=_validate)
+
+
+def _raw() -> Any:
+    import argparse
+
+    return argparse.RawDescriptionHelpFormatter
+
+
+def _suppress() -> str:
+    import argparse
+
+    return argparse.SUPPRESS
+
+
+def _init(args: Namespace) -> int:
+    from promptflow_lite.sdk.scaffold import create_flow, folder_is_taken, wrap_function
+
+    if args.entry or args.function:
+        if not (args.entry and args.function):
+            raise UsageError("--entry and --function belong together.", hint="Give both.")
+
+        from promptflow_lite.cli.arguments import parse_pairs
+
+        created = wrap_function(
+            args.flow, args.entry, args.function, parse_pairs(args.prompt_template, "--prompt-template")
+        )
+    else:
+        if folder_is_taken(args.flow) and not args.yes and not render.confirm(f"{args.flow} exists; write into it?"):
+            render.note("Nothing was written.")
+            return 1
+
+        created = create_flow(args.flow, args.type)
+    for path in created:
+        render.note(f"created {path}")
+    render.note(f"Try it: pfl flow test --flow {args.flow}")
+    return 0
+
+
+def _test(args: Namespace) -> int:
+    from promptflow_lite.sdk.client import Client
+
+    inputs = parse_inputs([args.input] if args.input else args.inputs)
+    environment = parse_environment(args.environment_variables)
+    client = Client()
+    if args.interactive:
+        from promptflow_lite.cli.chat import chat
+
+        return chat(client, args.flow, inputs=inputs, variant=args.variant, environment=environment, init=args.init)
+
+    if args.node:
+        return _test_node(client, args, inputs, environment)
+
+    init = parse_inputs(args.init, "--init") or None
+    result = client.flows.test(
+        args.flow, inputs=inputs, variant=args.variant, environment_variables=environment, init=init
+    )
+    if isinstance(result.plain_output, dict):
+        render.json(result.plain_output)
+    else:
+        render.text(str(result.plain_output))
+    for node in result.aggregation.nodes if result.aggregation else ():
+        if node.error:
+            render.note(f"Aggregation node {node.node!r} failed: {node.error['message']}")
+    if result.metrics:
+        render.note(f"metrics: {render.to_json(result.metrics)}")
+
+    return 0
+
+
+def _test_node(client: Any, args: Namespace, inputs: dict[str, Any], environment: dict[str, str]) -> int:
+    result = client.flows.test_node(
+        args.flow, args.node, inputs=inputs, variant=args.variant, environment_variables=environment
+    )
+    if result.exception is not None:
+        raise result.exception
+
+    render.json(result.output)
+    return 0
+
+
+def _validate(args: Namespace) -> int:
+    from promptflow_lite.flow import validate_flow
+
+    problems = validate_flow(args.source)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    report: dict[str, Any] = {"result": "Failed" if errors else "Succeeded"}
+    for key, found in (("errors", errors), ("warnings", [p for p in problems if p.severity == "warning"])):
+        if found:
+            report[key] = [_problem_to_json(problem) for problem in found]
+    render.json(report)
+    if render.is_terminal():
+        for problem in problems:
+            render.note(f"{problem.where or args.source}: {problem.message} {problem.hint}")
+
+    return 1 if errors else 0
+
+
+def _problem_to_json(problem: Any) -> dict[str, Any]:
+    where = problem.where
+    return {
+        "message": problem.message,
+        "path": problem.yaml_path,
+        "value": problem.value,
+        "location": f"{where.path}#line {where.line}" if where else None,
+        "code": problem.code,
+        "hint": problem.hint,
+    }
