@@ -766,6 +766,11 @@ class ContextLengthError(WrappedOpenAIError):
     code = "provider.context_length"
 
 
+class ContentFilterError(WrappedOpenAIError):
+    is_transparent: ClassVar[bool] = True
+    code = "provider.content_filter"
+
+
 class ExceedMaxRetryTimes(WrappedOpenAIError):
     code = "provider.retries_exhausted"
 

@@ -91,7 +91,7 @@ def connection_from_data(data: dict[str, Any], *, where: Location | None = None)
 
 
 def _typed(cls: type[Connection], data: dict[str, Any], name: str, where: Location | None) -> Connection:
-    known = {*cls.config_keys, *cls.secret_keys}
+    known = {*cls.config_keys, *cls.secret_keys, *cls.optional_keys}
     unknown = [key for key in data if key not in known and key not in _COMMON_KEYS]
     if unknown:
         raise ValidationException(

@@ -9,7 +9,7 @@ import builtins
 import importlib
 import inspect
 from collections.abc import Iterator
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from promptflow_lite.errors import RequiredEnvironmentVariablesNotSetError, ValidationException
 from promptflow_lite.settings import env
@@ -24,7 +24,15 @@ CUSTOM_PACKAGE_VERSION = "promptflow.connection.package_version"
 META_KEYS = (CUSTOM_TYPE, CUSTOM_MODULE, CUSTOM_PACKAGE, CUSTOM_PACKAGE_VERSION)
 """Configs of a custom connection that name its class; they are no settings of the service."""
 
-StrongType = TypeVar("StrongType", bound="CustomStrongTypeConnection")
+LIMIT_KEYS = (
+    "requests_per_minute",
+    "tokens_per_minute",
+    "request_timeout_s",
+    "max_attempts",
+    "retry_patience_s",
+    "stream_usage",
+)
+"""Settings of this package that connections to models may carry."""
 
 
 class Secret(str):
@@ -51,6 +59,8 @@ class Connection:
     config_keys: ClassVar[tuple[str, ...]] = ()
     secret_keys: ClassVar[tuple[str, ...]] = ()
     required_keys: ClassVar[tuple[str, ...]] = ()
+    optional_keys: ClassVar[tuple[str, ...]] = ()
+    """Settings of ours that are there only when somebody sets them."""
 
     name: str | None
     module: str
@@ -75,7 +85,7 @@ class Connection:
                 if key in values:
                     return values[key]
 
-            if key in self.config_keys or key in self.secret_keys:
+            if key in self.config_keys or key in self.secret_keys or key in self.optional_keys:
                 return None
 
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {key!r}")
@@ -83,7 +93,7 @@ class Connection:
     def __setattr__(self, key: str, value: Any) -> None:
         if key in self.secret_keys or key in self.__dict__.get("secrets", {}):
             self.secrets[key] = value
-        elif key in self.config_keys or key in self.__dict__.get("configs", {}):
+        elif key in (*self.config_keys, *self.optional_keys) or key in self.__dict__.get("configs", {}):
             self.configs[key] = value
         else:
             object.__setattr__(self, key, value)
@@ -139,7 +149,7 @@ class Connection:
         Connection.__init__(connection, name=name, module=module)
         cls._set_defaults(connection)
         for key, value in values.items():
-            if value is not None and (key in cls.config_keys or key in cls.secret_keys):
+            if value is not None and key in (*cls.config_keys, *cls.secret_keys, *cls.optional_keys):
                 setattr(connection, key, value)
 
         return connection
@@ -177,6 +187,7 @@ class AzureOpenAIConnection(_TokenMixin):
     yaml_type = "azure_open_ai"
     type = "AzureOpenAI"
     config_keys = ("api_base", "api_type", "api_version", "auth_mode", "resource_id")
+    optional_keys = LIMIT_KEYS
     secret_keys = ("api_key",)
     required_keys = ("api_base",)
 
@@ -225,6 +236,7 @@ class OpenAIConnection(Connection):
     yaml_type = "open_ai"
     type = "OpenAI"
     config_keys = ("base_url", "organization")
+    optional_keys = LIMIT_KEYS
     secret_keys = ("api_key",)
     required_keys = ("api_key",)
 
@@ -260,6 +272,7 @@ class ServerlessConnection(Connection):
 
     yaml_type = "serverless"
     type = "Serverless"
+    optional_keys = LIMIT_KEYS
     config_keys = ("api_base",)
     secret_keys = ("api_key",)
     required_keys = ("api_key", "api_base")
@@ -454,18 +467,19 @@ class CustomConnection(Connection):
         """Class name of the strong type that this connection stands for, if any."""
         return self.configs.get(CUSTOM_TYPE)
 
-    def convert_to(self, strong_type: builtins.type[StrongType]) -> StrongType:
-        """This connection as an object of a custom strong type."""
-        configs = {key: value for key, value in self.configs.items() if key not in META_KEYS}
-        return strong_type(secrets=dict(self.secrets), configs=configs, name=self.name)
-
-    def to_strong_type(self) -> CustomStrongTypeConnection:
-        """This connection as the class that its own configs name.
+    def to_strong_type(
+        self, strong_type: builtins.type[CustomStrongTypeConnection] | None = None
+    ) -> CustomStrongTypeConnection:
+        """This connection as an object of a custom strong type; by default of the class that its own configs name.
 
         Raises:
-            ValidationException: it names none, or the class cannot be imported.
+            ValidationException: they name none, or the class cannot be imported.
         """
-        return self.convert_to(load_strong_type(self.configs.get(CUSTOM_MODULE), self.custom_type))
+        if strong_type is None:
+            strong_type = load_strong_type(self.configs.get(CUSTOM_MODULE), self.custom_type)
+
+        configs = {key: value for key, value in self.configs.items() if key not in META_KEYS}
+        return strong_type(secrets=dict(self.secrets), configs=configs, name=self.name)
 
 
 class CustomStrongTypeConnection(Connection):

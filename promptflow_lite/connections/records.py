@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,29 +19,25 @@ from promptflow_lite.connections.model import (
 from promptflow_lite.errors import UserErrorException, ValidationException
 
 Record = dict[str, Any]
-"""Keys `name`, `type`, `module`, `configs`, `secrets` (encrypted), `created_date`, `last_modified_date` (epoch)."""
+"""Keys `name`, `type`, `module`, `configs`, `secrets` (encrypted); the store adds `created_on` and `modified_on` (epoch)."""
 
 NO_CHANGE = "<no-change>"
 USER_INPUT = "<user-input>"
 
 
-def to_record(connection: Connection, cipher: Cipher, *, previous: Record | None = None) -> Record:
+def to_record(connection: Connection, cipher: Cipher) -> Record:
     """The stored form.
 
     Args:
         connection: What to store; its secrets must be final (see `merge_placeholders`).
         cipher: Encrypts the secrets.
-        previous: The record this one replaces; its creation time is kept.
     """
-    now = time.time()
     return {
         "name": connection.name,
         "type": type_name(connection),
         "module": connection.module,
         "configs": {key: value for key, value in _stored_configs(connection).items() if value is not None},
         "secrets": {key: cipher.encrypt(str(value)) for key, value in connection.secrets.items() if value is not None},
-        "created_date": previous["created_date"] if previous else now,
-        "last_modified_date": now,
     }
 
 
@@ -126,7 +121,7 @@ def public_from_record(record: Mapping[str, Any]) -> dict[str, Any]:
     """`to_public` of a stored record; needs no key, so it works when the key file is lost."""
     scrubbed = dict.fromkeys(record["secrets"], SCRUBBED)
     connection = from_parts(record["type"], record["name"], record["configs"], scrubbed, module=record.get("module"))
-    return to_public(connection, created=record.get("created_date"), modified=record.get("last_modified_date"))
+    return to_public(connection, created=record.get("created_on"), modified=record.get("modified_on"))
 
 
 def type_name(connection: Connection) -> str:

@@ -1,0 +1,32 @@
+"""Models behind one interface: OpenAI-compatible servers, Azure, the local engine and a scripted fake."""
+
+from promptflow_lite.providers.base import Body, ModelClient
+from promptflow_lite.providers.fake import FakeAnswer, FakeCall, FakeModel, fake_model
+from promptflow_lite.providers.openai import ClientSettings, OpenAIModelClient, openai_client
+from promptflow_lite.providers.resolve import (
+    DefaultModel,
+    client_for,
+    default_model,
+    forget_clients,
+    is_local_connection,
+)
+from promptflow_lite.providers.retry import RateLimiter, RetryPolicy
+
+__all__ = [
+    "Body",
+    "ClientSettings",
+    "DefaultModel",
+    "FakeAnswer",
+    "FakeCall",
+    "FakeModel",
+    "ModelClient",
+    "OpenAIModelClient",
+    "RateLimiter",
+    "RetryPolicy",
+    "client_for",
+    "default_model",
+    "fake_model",
+    "forget_clients",
+    "is_local_connection",
+    "openai_client",
+]

@@ -123,7 +123,7 @@ def test_custom_connection_reads_secrets_and_configs():
 
 def test_strong_type_reads_stored_values_not_class_defaults():
     stored = CustomConnection({"api_key": KEY}, {"api_base": "stored"}, name="n")
-    connection = stored.convert_to(StrongConnection)
+    connection = stored.to_strong_type(StrongConnection)
     assert (connection.api_key, connection.api_base, connection.name) == (KEY, "stored", "n")
     assert StrongConnection.declared_keys() == {"api_key": True, "api_base": False}
 
