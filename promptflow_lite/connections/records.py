@@ -19,7 +19,7 @@ from promptflow_lite.connections.model import (
 from promptflow_lite.errors import UserErrorException, ValidationException
 
 Record = dict[str, Any]
-"""Keys `name`, `type`, `module`, `configs`, `secrets` (encrypted); the store adds `created_on` and `modified_on` (epoch)."""
+"""Keys `name`, `type`, `module`, `configs`, `secrets` (encrypted); the store adds `created_on`, `modified_on`."""
 
 NO_CHANGE = "<no-change>"
 USER_INPUT = "<user-input>"

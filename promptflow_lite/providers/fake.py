@@ -5,7 +5,7 @@
     ...
     assert model.calls[0].prompt.endswith("France?")
 
-Without code, `PFL_DEFAULT_MODEL=fake:echo` or a connection whose address is `fake:echo` answers each prompt with itself.
+Without code, `PFL_DEFAULT_MODEL=fake:echo` or a connection whose address is `fake:echo` repeats each prompt.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import itertools
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from promptflow_lite.connections import AzureOpenAIConnection, Connection, OpenAIConnection
@@ -85,7 +85,11 @@ class FakeModel:
     """
 
     def __init__(
-        self, answers: Mapping[str, Answer] | None = None, *, default: Answer | None = None, name: str | None = None,
+        self,
+        answers: Mapping[str, Answer] | None = None,
+        *,
+        default: Answer | None = None,
+        name: str | None = None,
         keep_calls: bool = True,
     ) -> None:
         self.calls: list[FakeCall] = []
@@ -117,7 +121,7 @@ class FakeModel:
             message["tool_calls"] = answer.tool_calls
 
         reason = answer.finish_reason or ("tool_calls" if answer.tool_calls else "stop")
-        choice = {"index": 0, "message": message, "finish_reason": reason, **answer.extra}
+        choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": reason, **answer.extra}
         return self._body("chat.completion", body, answer, choice)
 
     def stream_chat(self, body: Body, *, timeout_s: float | None = None) -> Iterator[Body]:
@@ -126,7 +130,9 @@ class FakeModel:
         if answer.tool_calls is not None:
             pieces.append({"tool_calls": [{"index": i, **call} for i, call in enumerate(answer.tool_calls)]})
 
-        choices = [{"index": 0, "delta": {"role": "assistant", **piece}, "finish_reason": None} for piece in pieces]
+        choices: list[dict[str, Any]] = [
+            {"index": 0, "delta": {"role": "assistant", **piece}, "finish_reason": None} for piece in pieces
+        ]
         reason = answer.finish_reason or ("tool_calls" if answer.tool_calls else "stop")
         choices.append({"index": 0, "delta": {}, "finish_reason": reason})
         return self._stream("chat.completion.chunk", body, answer, choices)
@@ -167,7 +173,10 @@ class FakeModel:
         if isinstance(answer, BaseException):
             raise answer
 
-        return answer if isinstance(answer, FakeAnswer) else FakeAnswer(content=None if answer is None else str(answer))
+        if not isinstance(answer, FakeAnswer):
+            answer = FakeAnswer(content=None if answer is None else str(answer))
+
+        return _chosen(answer, body["choices"]) if body.get("choices") else answer
 
     def _log(self, call: FakeCall) -> None:
         if self._keep_calls:
@@ -199,6 +208,14 @@ class _Script:
 
     def next(self) -> Any:
         return self._steps.pop(0) if len(self._steps) > 1 else self._steps[0]
+
+
+def _chosen(answer: FakeAnswer, labels: Sequence[str]) -> FakeAnswer:
+    """The label that the answer names, or the first one, with all probability on it."""
+    text = answer.content or ""
+    best = next((label for label in labels if label == text), next((x for x in labels if x in text), labels[0]))
+    probabilities = {label: float(label == best) for label in labels}
+    return replace(answer, content=best, extra={**answer.extra, "label_probabilities": probabilities})
 
 
 def fake_model(name: str) -> FakeModel:

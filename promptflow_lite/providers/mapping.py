@@ -111,7 +111,7 @@ class Endpoint:
 
 
 def map_error(error: Exception, endpoint: Endpoint, *, model: str | None = None) -> OpenAIError:
-    """Our error for anything that a request raised; raise it `from` the foreign one only if that one holds no secret."""
+    """Our error for anything that a request raised; its message holds no secret of the endpoint."""
     name = _known_class(type(error))
     if name is None:
         name = _transport_class(error)

@@ -5,11 +5,12 @@ Requests go through the `openai` package, whose own retries are switched off; bo
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from promptflow_lite._utils.clock import SYSTEM_CLOCK, Clock
 from promptflow_lite.connections import (
@@ -35,6 +36,8 @@ logger = logging.getLogger(__name__)
 OPENAI_ADDRESS = "https://api.openai.com/v1"
 AZURE_HEADERS = {"ms-azure-ai-promptflow-called-from": "aoai-tool"}
 CONNECT_TIMEOUT_S = 5.0
+
+Result = TypeVar("Result")
 
 _CHAT = "/chat/completions"
 _COMPLETIONS = "/completions"
@@ -78,9 +81,7 @@ class OpenAIModelClient:
         self._clock = clock
         self._lock = threading.Lock()
         self._client: Any = None
-        self._limiter = RateLimiter(
-            self._settings.requests_per_minute, self._settings.tokens_per_minute, clock=clock
-        )
+        self._limiter = RateLimiter(self._settings.requests_per_minute, self._settings.tokens_per_minute, clock=clock)
 
     def __repr__(self) -> str:
         return f"OpenAIModelClient({self._endpoint.address!r})"
@@ -177,7 +178,7 @@ class OpenAIModelClient:
 
             return self._client
 
-    def _retried(self, attempt: Callable[[], Any]) -> Any:
+    def _retried(self, attempt: Callable[[], Result]) -> Result:
         def on_wait(error: OpenAIError, seconds: float) -> None:
             logger.warning("%s Trying again in %.1f s.", error.message, seconds)
             if error.facts.get("retry_after_s") is not None:
@@ -234,7 +235,7 @@ def openai_client(
                 connection=connection.name,
                 secrets=[str(value) for value in connection.secrets.values() if value],
             )
-            return OpenAIModelClient(lambda s, m=make: m(connection, s), endpoint, settings, clock=clock)
+            return OpenAIModelClient(functools.partial(make, connection), endpoint, settings, clock=clock)
 
     raise InvalidConnectionType(
         f"Connection type {type(connection).__name__} is not supported for LLM.",

@@ -15,6 +15,7 @@ Settings of a client come from the connection's own keys, then from the environm
 from __future__ import annotations
 
 import hashlib
+import importlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -59,7 +60,9 @@ def client_for(connection: Connection) -> ModelClient:
     if address.startswith(LOCAL_SCHEME):
         return TracedClient(_local(address[len(LOCAL_SCHEME) :] or None))
 
-    return _clients.get(_fingerprint(connection), lambda: TracedClient(openai_client(connection, settings_of(connection))))
+    return _clients.get(
+        _fingerprint(connection), lambda: TracedClient(openai_client(connection, settings_of(connection)))
+    )
 
 
 def default_model(connections: ConnectionSource | None = None, *, model: str | None = None) -> DefaultModel:
@@ -78,7 +81,9 @@ def default_model(connections: ConnectionSource | None = None, *, model: str | N
                 hint="Pass a connection, or unset PFL_DEFAULT_CONNECTION.",
             )
 
-        return DefaultModel(client_for(connections.get(name)), configured or model or "", is_local_connection(connections.get(name)))
+        return DefaultModel(
+            client_for(connections.get(name)), configured or model or "", is_local_connection(connections.get(name))
+        )
 
     if configured is not None and configured.startswith(FAKE_SCHEME):
         return DefaultModel(TracedClient(fake_model(configured[len(FAKE_SCHEME) :])), model or "", True)
@@ -93,6 +98,7 @@ def settings_of(connection: Connection | None = None) -> ClientSettings:
     Raises:
         InvalidConfigValue: a setting is not a positive number.
     """
+
     def number(key: str, variable: str, default: float | None) -> float | None:
         value = connection.configs.get(key) if connection is not None else None
         return _positive(key, value) if value is not None else _positive(variable, env(variable), default)
@@ -179,12 +185,9 @@ def _positive(name: str, value: Any, default: float | None = None) -> float | No
 
 
 def _local(model: str | None) -> ModelClient:
-    from promptflow_lite.providers.local import local_client
-
-    return local_client(model)
+    client: ModelClient = importlib.import_module("promptflow_lite.providers.local").local_client(model)
+    return client
 
 
 def _is_local_model(model: str) -> bool:
-    from promptflow_lite.providers.local import is_local_model
-
-    return is_local_model(model)
+    return model.endswith(".gguf")

@@ -1,0 +1,285 @@
+"""The APIs that an LLM node can call: their parameters, and the request body that arguments make (contract 4.9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from promptflow_lite.errors import ChatAPIInvalidFunctions, ChatAPIInvalidTools
+from promptflow_lite.providers import Body
+from promptflow_lite.tools.base import Parameter
+
+Arguments = Mapping[str, Any]
+
+CHAT = "chat"
+COMPLETION = "completion"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlmApi:
+    """One API of one provider."""
+
+    provider: str
+    name: str
+    model_parameter: str
+    """`deployment_name` or `model`."""
+    parameters: dict[str, Parameter]
+    """Everything that the original's function takes; a template may not use these names for variables."""
+    build: Callable[[Arguments], Body]
+    """Arguments -> body without prompt and messages."""
+
+    @property
+    def is_chat(self) -> bool:
+        return self.name == CHAT
+
+
+def _parameters(*rows: tuple[str, str] | tuple[str, str, Any]) -> dict[str, Parameter]:
+    """Rows of name, type and default (None unless given)."""
+    return {row[0]: Parameter(name=row[0], types=(row[1],), default=row[2] if len(row) > 2 else None) for row in rows}
+
+
+_COMMON: tuple[tuple[str, str, Any], ...] = (
+    ("prompt", "prompt_template", ""),
+    ("temperature", "double", 1.0),
+    ("top_p", "double", 1.0),
+    ("stream", "bool", False),
+    ("stop", "list", None),
+    ("max_tokens", "int", None),
+    ("presence_penalty", "double", None),
+    ("frequency_penalty", "double", None),
+    ("logit_bias", "object", {}),
+    ("user", "string", ""),
+)
+_CHAT_ONLY: tuple[tuple[str, str, Any], ...] = (
+    ("response_format", "object", None),
+    ("seed", "int", None),
+    ("tools", "list", None),
+    ("tool_choice", "object", None),
+    ("functions", "list", None),
+    ("function_call", "object", None),
+)
+_COMPLETION_ONLY: tuple[tuple[str, str, Any], ...] = (
+    ("suffix", "string", None),
+    ("n", "int", 1),
+    ("logprobs", "int", None),
+    ("echo", "bool", False),
+    ("best_of", "int", 1),
+)
+
+
+def _azure_chat(arguments: Arguments) -> Body:
+    body = {"model": arguments.get("deployment_name"), **_chat_options(arguments), "n": int(arguments.get("n") or 1)}
+    if arguments.get("tools") is not None:
+        validate_tools(arguments["tools"])
+        body.update(tools=arguments["tools"], tool_choice=_tool_choice(arguments.get("tool_choice")))
+    else:
+        body.update(_functions(arguments))
+
+    return body
+
+
+def _openai_chat(arguments: Arguments) -> Body:
+    body = {"model": arguments.get("model") or "", **_chat_options(arguments)}
+    if arguments.get("tools") is not None:
+        body.update(tools=arguments["tools"], tool_choice=arguments.get("tool_choice"))
+    else:
+        body.update(_functions(arguments))
+
+    return body
+
+
+def _chat_options(arguments: Arguments) -> Body:
+    options = _sampling(arguments)
+    limit = arguments.get("max_tokens")
+    if limit is not None and limit != "" and str(limit).lower() != "inf":
+        options["max_tokens"] = int(limit)
+
+    if arguments.get("response_format"):
+        options["response_format"] = arguments["response_format"]
+
+    if arguments.get("seed") is not None:
+        options["seed"] = int(arguments["seed"])
+
+    return options
+
+
+def _sampling(arguments: Arguments) -> Body:
+    """Parameters that both APIs treat alike."""
+    options: Body = {
+        "temperature": float(_given(arguments, "temperature", 1.0)),
+        "top_p": float(_given(arguments, "top_p", 1.0)),
+        "stream": to_bool(arguments.get("stream")),
+    }
+    if arguments.get("stop"):
+        options["stop"] = arguments["stop"]
+
+    for name in ("presence_penalty", "frequency_penalty"):
+        if arguments.get(name) is not None:
+            options[name] = float(arguments[name])
+
+    for name in ("logit_bias", "user"):
+        if arguments.get(name):
+            options[name] = arguments[name]
+
+    return options
+
+
+def _completion(model_parameter: str) -> Callable[[Arguments], Body]:
+    def build(arguments: Arguments) -> Body:
+        body: Body = {
+            "model": arguments.get(model_parameter) or "",
+            **_sampling(arguments),
+            "max_tokens": int(_given(arguments, "max_tokens", 16)),
+            "n": int(_given(arguments, "n", 1)),
+            "echo": to_bool(arguments.get("echo")),
+            "best_of": int(_given(arguments, "best_of", 1)),
+            "logit_bias": arguments.get("logit_bias") or {},
+            "user": arguments.get("user") or "",
+        }
+        if arguments.get("suffix"):
+            body["suffix"] = arguments["suffix"]
+
+        if arguments.get("logprobs"):
+            body["logprobs"] = int(arguments["logprobs"])
+
+        return body
+
+    return build
+
+
+def _functions(arguments: Arguments) -> Body:
+    if arguments.get("functions") is None:
+        return {}
+
+    validate_functions(arguments["functions"])
+    choice = arguments.get("function_call")
+    return {"functions": arguments["functions"], "function_call": _function_call(choice)}
+
+
+def validate_functions(functions: Any) -> None:
+    """Raise `ChatAPIInvalidFunctions` unless these are function descriptions."""
+    if not isinstance(functions, list) or not functions:
+        raise ChatAPIInvalidFunctions(
+            "functions must be a list with at least one function.", hint="Leave it out if there is none."
+        )
+
+    for index, function in enumerate(functions):
+        problem = _function_problem(function)
+        if problem:
+            raise ChatAPIInvalidFunctions(f"Function {index} {problem}.", hint=_FUNCTION_HINT, index=index)
+
+
+def validate_tools(tools: Any) -> None:
+    """Raise `ChatAPIInvalidTools` unless these are tool descriptions."""
+    if not isinstance(tools, list) or not tools:
+        raise ChatAPIInvalidTools("tools must be a list with at least one tool.", hint="Leave it out if there is none.")
+
+    for index, tool in enumerate(tools):
+        if not isinstance(tool, dict) or "type" not in tool or "function" not in tool:
+            raise ChatAPIInvalidTools(
+                f"Tool {index} must be a mapping with type and function.",
+                hint='Write {"type": "function", "function": {…}}.',
+                index=index,
+            )
+
+        problem = _function_problem(tool["function"])
+        if problem:
+            raise ChatAPIInvalidTools(f"The function of tool {index} {problem}.", hint=_FUNCTION_HINT, index=index)
+
+
+_FUNCTION_HINT = 'Write {"name": …, "parameters": {"type": "object", "properties": {}}}.'
+
+
+def _function_problem(function: Any) -> str | None:
+    if not isinstance(function, dict):
+        return "is no mapping"
+
+    missing = [key for key in ("name", "parameters") if key not in function]
+    if missing:
+        return f"lacks {', '.join(missing)}"
+
+    parameters = function["parameters"]
+    if not isinstance(parameters, dict) or parameters.get("type") != "object":
+        return "has parameters that are no JSON schema of type object"
+
+    return None if isinstance(parameters.get("properties"), dict) else "has parameters without a properties mapping"
+
+
+def _tool_choice(choice: Any) -> Any:
+    if choice is None or choice == "":
+        return "auto"
+
+    is_named = isinstance(choice, dict) and isinstance(choice.get("function"), dict) and "name" in choice["function"]
+    if choice in ("auto", "none", "required") or is_named:
+        return choice
+
+    raise ChatAPIInvalidTools(
+        f"tool_choice {choice!r} is not valid.",
+        hint='Use auto, none, required or {"type": "function", "function": {"name": …}}.',
+    )
+
+
+def _function_call(choice: Any) -> Any:
+    if choice is None or choice == "":
+        return "auto"
+
+    if choice in ("auto", "none") or (isinstance(choice, dict) and "name" in choice):
+        return choice
+
+    raise ChatAPIInvalidFunctions(f"function_call {choice!r} is not valid.", hint='Use auto, none or {"name": …}.')
+
+
+def to_bool(value: Any) -> bool:
+    """`"true"` in any case is true; other values by their truth."""
+    return value.lower() == "true" if isinstance(value, str) else bool(value)
+
+
+def _given(arguments: Arguments, name: str, default: Any) -> Any:
+    value = arguments.get(name)
+    return default if value is None or value == "" else value
+
+
+AZURE = "AzureOpenAI"
+OPENAI = "OpenAI"
+
+APIS: dict[tuple[str, str], LlmApi] = {
+    (AZURE, CHAT): LlmApi(
+        provider=AZURE,
+        name=CHAT,
+        model_parameter="deployment_name",
+        parameters=_parameters(
+            ("connection", "AzureOpenAIConnection"),
+            ("deployment_name", "string"),
+            ("n", "int", 1),
+            *_COMMON,
+            *_CHAT_ONLY,
+        ),
+        build=_azure_chat,
+    ),
+    (AZURE, COMPLETION): LlmApi(
+        provider=AZURE,
+        name=COMPLETION,
+        model_parameter="deployment_name",
+        parameters=_parameters(
+            ("connection", "AzureOpenAIConnection"), ("deployment_name", "string"), *_COMMON, *_COMPLETION_ONLY
+        ),
+        build=_completion("deployment_name"),
+    ),
+    (OPENAI, CHAT): LlmApi(
+        provider=OPENAI,
+        name=CHAT,
+        model_parameter="model",
+        parameters=_parameters(("connection", "OpenAIConnection"), ("model", "string", ""), *_COMMON, *_CHAT_ONLY),
+        build=_openai_chat,
+    ),
+    (OPENAI, COMPLETION): LlmApi(
+        provider=OPENAI,
+        name=COMPLETION,
+        model_parameter="model",
+        parameters=_parameters(
+            ("connection", "OpenAIConnection"), ("model", "string", ""), *_COMMON, *_COMPLETION_ONLY
+        ),
+        build=_completion("model"),
+    ),
+}
