@@ -802,6 +802,27 @@ class EngineBusyError(EngineError):
 class GrammarError(EngineError): ...
 
 
+class EngineRequestError(EngineError):
+    """A field of a request to the local engine is wrong, or the model cannot honour it."""
+
+    code = "engine.request"
+
+
+class OutputCutError(EngineError):
+    """A structured answer did not fit `max_tokens`."""
+
+    code = "engine.output_cut"
+
+
+class EngineClosedError(EngineError):
+    code = "engine.closed"
+
+
+class EngineTimeoutError(EngineError, TimeoutError):
+    code = "engine.timeout"
+    retryable = True
+
+
 # --- this installation ---
 
 

@@ -1,0 +1,315 @@
+"""The only importer of llama.cpp: owns every C handle and turns return codes into `EngineError`s.
+
+The library's log goes to this module's logger at debug level, never to stdout or stderr.
+
+Thread: a `LlamaModel` may tokenise from any thread; a `LlamaContext` belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+from collections import deque
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from promptflow_lite._utils.imports import require
+from promptflow_lite.engine.kv import Copy, Operation
+from promptflow_lite.engine.settings import EngineSettings
+from promptflow_lite.errors import EngineError, ModelLoadError, ModelNotFoundError
+
+logger = logging.getLogger(__name__)
+
+Logits = npt.NDArray[np.float32]
+
+_LOG_ERROR = 4
+_recent_errors: deque[str] = deque(maxlen=4)
+_kept_alive: list[Any] = []
+"""The log callback: C holds its address for the life of the process."""
+
+
+def load_library() -> Any:
+    """The `llama_cpp` module, initialised once and silenced."""
+    library = require("llama_cpp", extra="local", feature="Running a local model")
+    if not _kept_alive:
+        callback = library.llama_log_callback(_log)
+        _kept_alive.append(callback)
+        library.llama_log_set(callback, ctypes.c_void_p(0))
+        library.llama_backend_init()
+    return library
+
+
+def _log(level: int, text: bytes, _user_data: Any) -> None:
+    message = text.decode("utf-8", "replace").rstrip()
+    if level == _LOG_ERROR and message:
+        _recent_errors.append(message)
+    logger.debug("llama.cpp: %s", message)
+
+
+def available_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class LlamaModel:
+    """Weights and vocabulary of one GGUF file.
+
+    Raises:
+        ModelNotFoundError: the file does not exist.
+        ModelLoadError: it cannot be loaded.
+    """
+
+    def __init__(self, path: Path, settings: EngineSettings) -> None:
+        if not path.is_file():
+            raise ModelNotFoundError(f"No model file at {str(path)!r}.", path=str(path))
+
+        self.path = path
+        self.library = load_library()
+        parameters = self.library.llama_model_default_params()
+        parameters.n_gpu_layers = settings.n_gpu_layers
+        if settings.reproducible:
+            # Repacked weights use one kernel for four columns and another for the rest: sums differ with the batch.
+            parameters.use_extra_bufts = False
+        _recent_errors.clear()
+        self.handle = self.library.llama_model_load_from_file(os.fsencode(path), parameters)
+        if not self.handle:
+            reason = "; ".join(_recent_errors) or "the library gave no reason"
+            raise ModelLoadError(
+                f"The model file {str(path)!r} cannot be loaded: {reason}.",
+                hint="Check that it is a complete GGUF file: pfl model show PATH.",
+                path=str(path),
+                reason=reason,
+            )
+
+        self.vocabulary = self.library.llama_model_get_vocab(self.handle)
+        self.n_vocab = int(self.library.llama_vocab_n_tokens(self.vocabulary))
+        self.n_ctx_train = int(self.library.llama_model_n_ctx_train(self.handle))
+        self.n_embd = int(self.library.llama_model_n_embd(self.handle))
+        self.n_params = int(self.library.llama_model_n_params(self.handle))
+        self.adds_bos = bool(self.library.llama_vocab_get_add_bos(self.vocabulary))
+
+    def close(self) -> None:
+        if self.handle:
+            self.library.llama_model_free(self.handle)
+            self.handle = None
+
+    @property
+    def has_partial_memory(self) -> bool:
+        """False for models whose state is one vector a sequence: nothing can be cut off its end."""
+        is_recurrent = self.library.llama_model_is_recurrent(self.handle)
+        return not (is_recurrent or self.library.llama_model_is_hybrid(self.handle))
+
+    @property
+    def cell_bytes(self) -> int:
+        """Bytes of one KV cell at 16 bits."""
+        heads = max(int(self.library.llama_model_n_head(self.handle)), 1)
+        kv_heads = int(self.library.llama_model_n_head_kv(self.handle)) or heads
+        return int(self.library.llama_model_n_layer(self.handle)) * 2 * (self.n_embd * kv_heads // heads) * 2
+
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        """The file's key-value header as text."""
+        count = int(self.library.llama_model_meta_count(self.handle))
+        keys = [self._text(self.library.llama_model_meta_key_by_index, index) for index in range(count)]
+        values = [self._text(self.library.llama_model_meta_val_str_by_index, index) for index in range(count)]
+        return dict(zip(keys, values, strict=True))
+
+    def _text(self, function: Any, index: int) -> str:
+        size = 256
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            needed = int(function(self.handle, index, buffer, size))
+            if needed < size:
+                return buffer.value.decode("utf-8", "replace")
+
+            size = needed + 1
+
+    # --- vocabulary ----------------------------------------------------------------------------------------------
+
+    def tokenize(self, text: str, *, add_special: bool = False, parse_special: bool = True) -> list[int]:
+        data = text.encode("utf-8", "replace")
+        room = len(data) + 8
+        while True:
+            buffer = (ctypes.c_int32 * room)()
+            found = int(
+                self.library.llama_tokenize(self.vocabulary, data, len(data), buffer, room, add_special, parse_special)
+            )
+            if found >= 0:
+                return buffer[:found]
+
+            room = -found
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes of a token; a control token is empty unless `special`."""
+        if not special and (known := self._pieces.get(token)) is not None:
+            return known
+
+        room = 64
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            found = int(self.library.llama_token_to_piece(self.vocabulary, token, buffer, room, 0, special))
+            if found >= 0:
+                break
+
+            room = -found
+        data = buffer.raw[:found]
+        if not special:
+            self._pieces[token] = data
+        return data
+
+    @cached_property
+    def _pieces(self) -> dict[int, bytes]:
+        return {}
+
+    @cached_property
+    def end_tokens(self) -> frozenset[int]:
+        """Tokens that end a generation."""
+        is_end = self.library.llama_vocab_is_eog
+        return frozenset(token for token in range(self.n_vocab) if is_end(self.vocabulary, token))
+
+    def special_text(self, name: str) -> str:
+        """Text of the `bos` or `eos` token; empty when the model has none."""
+        token = int(getattr(self.library, f"llama_vocab_{name}")(self.vocabulary))
+        return self.piece(token, special=True).decode("utf-8", "replace") if token >= 0 else ""
+
+
+class Batch:
+    """Arrays a decode call reads, filled without a Python loop over tokens."""
+
+    def __init__(self, library: Any, capacity: int) -> None:
+        self._token = np.zeros(capacity, np.int32)
+        self._position = np.zeros(capacity, np.int32)
+        self._n_seq = np.ones(capacity, np.int32)
+        self._seq = np.zeros(capacity, np.int32)
+        self._output = np.zeros(capacity, np.int8)
+        self._seq_pointer = (self._seq.ctypes.data + 4 * np.arange(capacity)).astype(np.uintp)
+        int32 = ctypes.POINTER(ctypes.c_int32)
+        self.struct = library.llama_batch(
+            n_tokens=0,
+            token=ctypes.cast(self._token.ctypes.data, int32),
+            embd=None,
+            pos=ctypes.cast(self._position.ctypes.data, int32),
+            n_seq_id=ctypes.cast(self._n_seq.ctypes.data, int32),
+            seq_id=ctypes.cast(self._seq_pointer.ctypes.data, ctypes.POINTER(int32)),
+            logits=ctypes.cast(self._output.ctypes.data, ctypes.POINTER(ctypes.c_int8)),
+        )
+
+    def fill(
+        self, tokens: Sequence[int], positions: Sequence[int], seqs: Sequence[int], outputs: Sequence[int] | None
+    ) -> None:
+        """Load a step; `outputs` are batch indices, None asks for all."""
+        count = len(tokens)
+        self._token[:count] = tokens
+        self._position[:count] = positions
+        self._seq[:count] = seqs
+        self._output[:count] = outputs is None
+        if outputs is not None:
+            self._output[list(outputs)] = 1
+        self.struct.n_tokens = count
+
+
+class LlamaContext:
+    """The KV cells of one model and the decode call over them."""
+
+    def __init__(self, model: LlamaModel, settings: EngineSettings, *, n_sequences: int) -> None:
+        self.model = model
+        self.library = model.library
+        self._adapters: dict[str, Any] = {}
+        parameters = self.library.llama_context_default_params()
+        parameters.n_ctx = settings.n_cells
+        parameters.n_batch = parameters.n_ubatch = settings.step_tokens
+        parameters.n_seq_max = n_sequences
+        parameters.n_outputs_max_per_seq = 0
+        parameters.n_threads = parameters.n_threads_batch = settings.n_threads or available_cores()
+        parameters.flash_attn_type = 1 if settings.flash_attention else 0
+        parameters.kv_unified = not settings.reproducible
+        parameters.swa_full = True
+        parameters.offload_kqv = settings.n_gpu_layers != 0
+        self.handle = self.library.llama_init_from_model(model.handle, parameters)
+        if not self.handle:
+            raise ModelLoadError(
+                f"No context of {settings.n_cells} cells can be made for {model.path.name!r}.",
+                hint="Lower n_cells or max_rows.",
+                n_cells=settings.n_cells,
+                reason="; ".join(_recent_errors),
+            )
+
+        self._memory = self.library.llama_get_memory(self.handle)
+        self._batch = Batch(self.library, settings.step_tokens)
+        self.allow_partial = model.has_partial_memory and self._probe_partial()
+
+    def _probe_partial(self) -> bool:
+        """Whether the end of a sequence can be removed; measured, because architectures differ."""
+        token = min(self.model.n_vocab - 1, 1)
+        self.decode([token, token], [0, 1], [0, 0], [1])
+        is_partial = bool(self.library.llama_memory_seq_rm(self._memory, 0, 1, -1))
+        self.clear()
+        return is_partial
+
+    def close(self) -> None:
+        if self.handle:
+            self.library.llama_free(self.handle)
+            self.handle = None
+        for adapter in self._adapters.values():
+            self.library.llama_adapter_lora_free(adapter)
+        self._adapters.clear()
+
+    def clear(self) -> None:
+        self.library.llama_memory_clear(self._memory, False)
+
+    def perform(self, operations: Sequence[Operation]) -> None:
+        for operation in operations:
+            if isinstance(operation, Copy):
+                end = operation.end if self.allow_partial else -1
+                self.library.llama_memory_seq_cp(self._memory, operation.source, operation.target, operation.start, end)
+            elif not self.library.llama_memory_seq_rm(self._memory, operation.seq, operation.start, -1):
+                raise EngineError(f"Cells of sequence {operation.seq} cannot be removed from {operation.start} on.")
+
+    def decode(
+        self, tokens: Sequence[int], positions: Sequence[int], seqs: Sequence[int], outputs: Sequence[int] | None
+    ) -> None:
+        """One forward pass. Raises `EngineError` when the library refuses it."""
+        self._batch.fill(tokens, positions, seqs, outputs)
+        code = int(self.library.llama_decode(self.handle, self._batch.struct))
+        if code != 0:
+            raise EngineError(
+                f"llama_decode returned {code} for a step of {len(tokens)} tokens.",
+                status=code,
+                reason="; ".join(_recent_errors),
+            )
+
+    def logits(self, index: int) -> Logits:
+        """Logits of a batch index of the last step; a view that the next step overwrites."""
+        pointer = self.library.llama_get_logits_ith(self.handle, index)
+        return np.ctypeslib.as_array(pointer, shape=(self.model.n_vocab,))
+
+    def set_adapter(self, path: str) -> None:
+        """Apply one LoRA adapter to the whole context; the empty path takes it off."""
+        if not path:
+            self.library.llama_set_adapters_lora(self.handle, None, 0, None)
+            return
+
+        self.load_adapter(path)
+        adapters = (ctypes.c_void_p * 1)(self._adapters[path])
+        scales = (ctypes.c_float * 1)(1.0)
+        self.library.llama_set_adapters_lora(self.handle, adapters, 1, scales)
+
+    def load_adapter(self, path: str) -> None:
+        """Read a LoRA adapter file once. Raises `ModelLoadError`."""
+        if path not in self._adapters:
+            handle = self.library.llama_adapter_lora_init(self.model.handle, os.fsencode(path))
+            if not handle:
+                reason = "; ".join(_recent_errors)
+                raise ModelLoadError(
+                    f"The adapter {path!r} cannot be loaded for {self.model.path.name!r}: {reason}",
+                    path=path,
+                    reason=reason,
+                )
+
+            self._adapters[path] = handle
