@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from promptflow_lite._utils.imports import require
 from promptflow_lite.engine.kv import Copy, Operation
-from promptflow_lite.engine.settings import EngineSettings
+from promptflow_lite.engine.settings import EMBEDDING_TOKENS, EngineSettings
 from promptflow_lite.errors import EngineError, ModelLoadError, ModelNotFoundError
 
 logger = logging.getLogger(__name__)
@@ -313,3 +313,73 @@ class LlamaContext:
                 )
 
             self._adapters[path] = handle
+
+
+class EmbeddingContext:
+    """A second context over the same weights that yields one vector a text.
+
+    Models without a pooling of their own get the mean over their tokens.
+    """
+
+    _N_SEQUENCES = 32
+
+    def __init__(self, model: LlamaModel, settings: EngineSettings) -> None:
+        self.model = model
+        self.library = model.library
+        self._capacity = min(EMBEDDING_TOKENS, model.n_ctx_train or EMBEDDING_TOKENS)
+        self.handle = self._open(settings, pooling=-1)
+        if int(self.library.llama_pooling_type(self.handle)) == 0:
+            self.library.llama_free(self.handle)
+            self.handle = self._open(settings, pooling=1)
+        self._batch = Batch(self.library, self._capacity)
+
+    def _open(self, settings: EngineSettings, *, pooling: int) -> Any:
+        parameters = self.library.llama_context_default_params()
+        parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = self._capacity
+        parameters.n_seq_max = self._N_SEQUENCES
+        parameters.n_threads = parameters.n_threads_batch = settings.n_threads or available_cores()
+        parameters.embeddings = True
+        parameters.pooling_type = pooling
+        parameters.kv_unified = True
+        parameters.flash_attn_type = 1 if settings.flash_attention else 0
+        handle = self.library.llama_init_from_model(self.model.handle, parameters)
+        if not handle:
+            raise ModelLoadError(f"No context for embeddings can be made for {self.model.path.name!r}.")
+
+        return handle
+
+    def close(self) -> None:
+        if self.handle:
+            self.library.llama_free(self.handle)
+            self.handle = None
+
+    def embed(self, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Vectors of unit length, in order. Each prompt must fit the context."""
+        vectors: list[list[float]] = []
+        group: list[Sequence[int]] = []
+        for prompt in prompts:
+            if len(group) == self._N_SEQUENCES or sum(map(len, group)) + len(prompt) > self._capacity:
+                vectors += self._embed_group(group)
+                group = []
+            group.append(prompt)
+        return vectors + self._embed_group(group)
+
+    def _embed_group(self, group: Sequence[Sequence[int]]) -> list[list[float]]:
+        if not group:
+            return []
+
+        tokens = [token for prompt in group for token in prompt]
+        positions = [position for prompt in group for position in range(len(prompt))]
+        seqs = [seq for seq, prompt in enumerate(group) for _ in prompt]
+        self._batch.fill(tokens, positions, seqs, None)
+        self.library.llama_memory_clear(self.library.llama_get_memory(self.handle), False)
+        code = int(self.library.llama_decode(self.handle, self._batch.struct))
+        if code != 0:
+            raise EngineError(f"llama_decode returned {code} for embeddings of {len(tokens)} tokens.", status=code)
+
+        return [self._vector(seq) for seq in range(len(group))]
+
+    def _vector(self, seq: int) -> list[float]:
+        pointer = self.library.llama_get_embeddings_seq(self.handle, seq)
+        vector = np.ctypeslib.as_array(pointer, shape=(self.model.n_embd,)).astype(np.float64)
+        return list((vector / (np.linalg.norm(vector) or 1.0)).tolist())

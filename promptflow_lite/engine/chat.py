@@ -87,7 +87,7 @@ def _format_now(pattern: str) -> str:
 
 def _plain_message(message: Message, *, keeps_tools: bool) -> dict[str, Any]:
     """A message whose content is text."""
-    if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+    if not isinstance(message.get("role"), str):
         raise EngineRequestError("Every message needs a role.", field="messages", got=repr(message)[:200])
 
     plain = {key: value for key, value in message.items() if value is not None}

@@ -1,7 +1,7 @@
 """Scoring k labels on one prompt without generating a token. Pure.
 
-Labels become a tree of tokens. A label's probability is the product of its tokens' probabilities along the tree, where a
-label that other labels continue also has to end; the results are scaled to sum to one over the labels.
+Labels become a tree of tokens. A label's probability is the product of its tokens' probabilities along the tree, where
+a label that other labels continue also has to end; the results are scaled to sum to one over the labels.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from functools import cached_property
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -24,12 +25,13 @@ from promptflow_lite.engine.chat import ChatTemplate
 from promptflow_lite.engine.choices import LabelTree, build_label_tree, score_labels
 from promptflow_lite.engine.detokenize import TextAssembler
 from promptflow_lite.engine.scheduler import Planner, Scheduler, check_fits, n_sequences
-from promptflow_lite.engine.settings import EngineSettings
+from promptflow_lite.engine.settings import EMBEDDING_TOKENS, EngineSettings
 from promptflow_lite.engine.step import EngineStats, Row
 from promptflow_lite.engine.worker import Delta, Event, Finished, Job, Scored, TokenChoice, Worker
-from promptflow_lite.errors import EngineBusyError, EngineTimeoutError
+from promptflow_lite.errors import EngineBusyError, EngineError, EngineTimeoutError
 
 if TYPE_CHECKING:
+    from promptflow_lite.engine.bindings import EmbeddingContext
     from promptflow_lite.engine.sampling import SamplingSettings
 
 _POOL_FRACTION = 0.25
@@ -117,6 +119,7 @@ class Engine:
         self._samplers = SamplerFactory(self.model)
         self._seeds = random.Random()
         self._is_closed = False
+        self._embeddings: EmbeddingContext | None = None
         self._worker = Worker(
             self._context,
             self._new_planner,
@@ -243,9 +246,8 @@ class Engine:
             deadline=deadline,
         )
         self._worker.submit([job])
-        event = next(iter(Ticket(self._worker, [job], events, deadline)))
-        assert isinstance(event, Scored)
-        return score_labels(tree, dict(event.logits)), event
+        [event] = [event for event in Ticket(self._worker, [job], events, deadline) if isinstance(event, Scored)]
+        return score_labels(tree, dict(event.readings)), event
 
     def _read_node(self, tree: LabelTree, logits: Any, chain: int, offset: int) -> tuple[Any, dict[int, float]]:
         node = tree.node(chain, offset)
@@ -260,6 +262,36 @@ class Engine:
         readings = dict(zip(tokens, values, strict=False))
         readings[-1] = max(values[len(tokens) :], default=-math.inf)
         return node, readings
+
+    def embed(self, prompts: Sequence[Sequence[int]], *, timeout_s: float | None = None) -> list[list[float]]:
+        """One vector of unit length a prompt.
+
+        Raises:
+            ContextFullError: a prompt is longer than one pass takes.
+        """
+        n_most = min(EMBEDDING_TOKENS, self.model.n_ctx_train or EMBEDDING_TOKENS)
+        for prompt in prompts:
+            check_fits(Row(caller="", tokens=list(prompt), n_new=0), n_cells=n_most, n_ctx_row=n_most)
+        answer: Future[list[list[float]]] = Future()
+        self._worker.call(lambda: self._embed_on_worker(prompts, answer))
+        try:
+            return answer.result(timeout_s)
+        except TimeoutError:
+            answer.cancel()
+            raise EngineTimeoutError("The local model did not answer in time.", hint="Raise the timeout.") from None
+
+    def _embed_on_worker(self, prompts: Sequence[Sequence[int]], answer: Future[list[list[float]]]) -> None:
+        from promptflow_lite.engine.bindings import EmbeddingContext
+
+        if not answer.set_running_or_notify_cancel():
+            return
+
+        try:
+            if self._embeddings is None:
+                self._embeddings = EmbeddingContext(self.model, self.settings)
+            answer.set_result(self._embeddings.embed(prompts))
+        except EngineError as error:
+            answer.set_exception(error)
 
     def _check_queue(self, n_rows: int) -> None:
         waiting = self._worker.n_jobs
@@ -305,6 +337,8 @@ class Engine:
         self._is_closed = True
         self._worker.close()
         self._samplers.close()
+        if self._embeddings is not None:
+            self._embeddings.close()
         self._context.close()
         self.model.close()
 

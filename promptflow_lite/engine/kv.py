@@ -182,8 +182,8 @@ class PrefixTree:
         else:
             node, depth = self._whole_match(root, tokens)
         node = root if node is None else node
-        if depth < node.end:
-            node = self._split(node, depth)
+        if depth < node.end and node.parent is not None:
+            node = self._split(node, node.parent, depth)
         if depth < len(tokens):
             child = Node(depth=depth, tokens=list(tokens[depth:]), parent=node, owner=seq)
             node.children[self._child_key(seq, tokens[depth])] = child
@@ -211,11 +211,9 @@ class PrefixTree:
                     best, depth = tip, tip.end
         return best, depth
 
-    def _split(self, node: Node, depth: int) -> Node:
+    def _split(self, node: Node, parent: Node, depth: int) -> Node:
         """Cut a node at `depth`; returns the upper part."""
         cut = depth - node.depth
-        parent = node.parent
-        assert parent is not None
         upper = Node(
             depth=node.depth,
             tokens=node.tokens[:cut],

@@ -1,7 +1,7 @@
 """Choosing a token from logits: a chain of C samplers a row, plus the numbers behind a choice.
 
-**Why this shape.** Checking 49,000 tokens against a grammar costs more than a forward pass of a small model. So a token is
-drawn without the grammar first; only when the grammar refuses it are all tokens checked and the draw repeated.
+**Why this shape.** Checking 49,000 tokens against a grammar costs more than a forward pass of a small model. So a token
+is drawn without the grammar first; only when the grammar refuses it are all tokens checked and the draw repeated.
 
 Thread: building samplers is safe from any thread; one `Sampler` is used by one thread at a time.
 """

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+EMBEDDING_TOKENS = 2048
+"""Most tokens of one text to embed: it is computed in one pass."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:

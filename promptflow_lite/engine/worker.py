@@ -78,10 +78,12 @@ class Scored:
     """Log probabilities a chain row read: at the prompt's end, then after each token of each chain."""
 
     index: int
-    logits: Any
+    readings: Any
     n_cached: int
 
 
+Pick = Callable[[Any, int], int]
+Read = Callable[[Any, int, int], Any]
 Event = Delta | Finished | Scored | BaseException
 
 
@@ -92,9 +94,9 @@ class Job:
     row: Row
     index: int
     events: SimpleQueue[Event]
-    pick: Callable[[Any, int], int] | None = None
+    pick: Pick | None = None
     """(logits, tokens left) -> token; None for rows that only read logits."""
-    read: Callable[[Any, int, int], Any] | None = None
+    read: Read | None = None
     """(logits, chain or -1 at the prompt's end, offset) -> what to keep of them."""
     describe: Callable[[Any, int], TokenChoice] | None = None
     """(logits, token) -> log probabilities, when asked for."""
@@ -262,29 +264,27 @@ class Worker:
         for row, outputs in by_row.items():
             job = self._jobs[row]
             try:
-                if job.pick is None:
-                    self._read(job, outputs)
-                else:
-                    self._generate(job, outputs[0])
+                if job.read is not None:
+                    self._read(job, job.read, outputs)
+                elif job.pick is not None:
+                    self._generate(job, job.pick, outputs[0])
             except PromptflowException as error:
                 self._end(job)
                 self.stats.failed_rows += 1
                 job.events.put(error)
 
-    def _read(self, job: Job, outputs: list[Output]) -> None:
-        assert job.read is not None
+    def _read(self, job: Job, read: Read, outputs: list[Output]) -> None:
         for output in outputs:
             logits = self._context.logits(output.index)
-            job.readings.append(job.read(logits, job.row.next_chain - 1, output.offset))
+            job.readings.append(read(logits, job.row.next_chain - 1, output.offset))
         if not self._planner.next_chain(job.row):
             self._end(job)
             self.stats.finished_rows += 1
             job.events.put(Scored(job.index, job.readings, job.row.n_prompt - job.row.n_evaluated))
 
-    def _generate(self, job: Job, output: Output) -> None:
-        assert job.pick is not None
+    def _generate(self, job: Job, pick: Pick, output: Output) -> None:
         logits = self._context.logits(output.index)
-        token = job.pick(logits, job.row.n_new - job.n_generated)
+        token = pick(logits, job.row.n_new - job.n_generated)
         if token in self._end_tokens:
             self._complete(job, "stop")
             return

@@ -283,7 +283,25 @@ class LocalClient:
     # --- embeddings ----------------------------------------------------------------------------------------------
 
     def embed(self, body: Body, *, timeout_s: float | None = None) -> Body:
-        raise EngineRequestError("embeddings")
+        request.check_fields(body, request.EMBEDDING_FIELDS)
+        engine = self.engine(body)
+        wanted = body.get("input")
+        texts = wanted if isinstance(wanted, list) and not all(isinstance(part, int) for part in wanted) else [wanted]
+        prompts = [tokens for text in texts for _text, tokens in self._prompts(engine, {"prompt": text})]
+        vectors = engine.embed(prompts, timeout_s=timeout_s)
+        n_dimensions = body.get("dimensions")
+        if n_dimensions not in (None, engine.model.n_embd):
+            raise EngineRequestError(
+                f"dimensions is {n_dimensions!r}; this model's vectors have {engine.model.n_embd}.", field="dimensions"
+            )
+
+        data = [
+            {"object": "embedding", "index": index, "embedding": response.encoded(vector, body.get("encoding_format"))}
+            for index, vector in enumerate(vectors)
+        ]
+        n_tokens = sum(map(len, prompts))
+        counts = {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
+        return {"object": "list", "data": data, "model": self.name, "usage": counts}
 
 
 def _completion_choice(body: Body, prompt: str, index: int, sample: response.Sample) -> Body:

@@ -1,6 +1,7 @@
 """OpenAI-shaped request bodies to requests of the local engine, field by field.
 
-A field that the engine cannot honour is an error that names it; fields that only matter to a remote service are ignored.
+A field that the engine cannot honour is an error that names it; fields that only matter to a remote service are
+ignored.
 """
 
 from __future__ import annotations
@@ -20,15 +21,16 @@ if TYPE_CHECKING:
     from promptflow_lite.engine.sampling import SamplingSettings
 
 _IGNORED = frozenset(
-    "model user stream stream_options metadata store service_tier parallel_tool_calls safety_identifier prompt_cache_key"
-    " reproducible".split()
+    "model user stream stream_options metadata store service_tier parallel_tool_calls safety_identifier"
+    " prompt_cache_key reproducible".split()
 )
 _COMMON = frozenset(
-    "max_tokens max_completion_tokens temperature top_p top_k min_p repeat_penalty frequency_penalty presence_penalty seed"
-    " stop n logit_bias logprobs grammar choices prior_correction adapter response_format".split()
+    "max_tokens max_completion_tokens temperature top_p top_k min_p repeat_penalty frequency_penalty presence_penalty"
+    " seed stop n logit_bias logprobs grammar choices prior_correction adapter response_format".split()
 )
 CHAT_FIELDS = _IGNORED | _COMMON | {"messages", "top_logprobs", "tools", "tool_choice", "functions", "function_call"}
 COMPLETION_FIELDS = _IGNORED | _COMMON | {"prompt", "echo", "suffix", "best_of"}
+EMBEDDING_FIELDS = frozenset({"input", "model", "user", "encoding_format", "dimensions"})
 
 _CLOSING_MARGIN = 12
 """Tokens beyond the smallest answer that are kept for closing a structured one."""

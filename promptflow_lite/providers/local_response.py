@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import struct
 import time
 import uuid
 from collections.abc import Iterable, Sequence
@@ -95,6 +97,14 @@ def check_json(samples: Sequence[Sample]) -> None:
                 hint="Raise max_tokens, or ask for a smaller structure.",
                 text=sample.text[:500],
             ) from error
+
+
+def encoded(vector: list[float], encoding: str | None) -> list[float] | str:
+    """A vector as numbers, or as the base64 text that the API's clients ask for."""
+    if encoding != "base64":
+        return vector
+
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 
 def chat_logprobs(tokens: Sequence[TokenChoice]) -> list[Body]:
