@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from promptflow_lite.errors import Location, UserErrorException, ValidationException
 from promptflow_lite.flow import dag, topology
 from promptflow_lite.flow.flex import is_entry, parse_flex
 from promptflow_lite.flow.includes import materialise
 from promptflow_lite.flow.model import DagFlow, FlexFlow, Flow, PromptyFlow
+from promptflow_lite.flow.overrides import inline_variants, with_overrides
 from promptflow_lite.flow.problems import Cursor, Findings
 from promptflow_lite.flow.prompty import message_format, parse_prompty, read_prompty
 from promptflow_lite.flow.yaml_io import YamlDocument, load_yaml
@@ -26,6 +29,7 @@ def load_flow(
     code: str | os.PathLike[str] | None = None,
     allow_prompty_folder: bool = False,
     include: bool = True,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Flow:
     """Load a flow and raise its first problem.
 
@@ -35,6 +39,7 @@ def load_flow(
         code: The folder of a `module:attr` entry; the current folder by default.
         allow_prompty_folder: Whether a folder that holds exactly one `.prompty` counts as a flow.
         include: Whether to merge additional includes into a working copy; without, `root` is the flow's own folder.
+        overrides: Values to replace in a DAG flow's yaml, by dotted path; nodes by name (`nodes.fetch.inputs.url`).
     Raises:
         PromptflowException: what is wrong, where, and what to do.
     """
@@ -52,7 +57,7 @@ def load_flow(
     if file.is_dir():
         file = find_flow_file(file, allow_prompty=allow_prompty_folder)
 
-    return _load_file(file, variant, include)
+    return _load_file(file, variant, include, overrides)
 
 
 def _existing(text: str) -> Path | None:
@@ -87,7 +92,7 @@ def find_flow_file(folder: Path, *, allow_prompty: bool = False) -> Path:
     raise UserErrorException(f"Neither flow.dag.yaml nor flow.flex.yaml exists in {str(folder)!r}.", hint=hint)
 
 
-def _load_file(file: Path, variant: str | None, include: bool) -> Flow:
+def _load_file(file: Path, variant: str | None, include: bool, overrides: Mapping[str, Any] | None) -> Flow:
     suffix = file.suffix.lower()
     if suffix == ".prompty":
         return _load_prompty(file)
@@ -101,6 +106,10 @@ def _load_file(file: Path, variant: str | None, include: bool) -> Flow:
     document = load_yaml(file)
     if isinstance(document.value, dict) and "entry" in document.value:
         return _load_flex(file, document, include)
+
+    if overrides:
+        document.value = with_overrides(inline_variants(document, variant), overrides)
+        return dataclasses.replace(_load_dag(file, document, None, include), variant=variant)
 
     return _load_dag(file, document, variant, include)
 

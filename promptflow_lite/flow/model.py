@@ -183,6 +183,8 @@ class FlexFlow:
     environment_variables: dict[str, str] = field(default_factory=dict)
     additional_includes: tuple[str, ...] = ()
     message_format: Literal["basic", "openai-vision"] = "basic"
+    target: Any = field(default=None, compare=False, repr=False)
+    """A Python callable to run instead of importing the entry; its inputs are not coerced."""
     warnings: tuple[str, ...] = ()
 
 

@@ -45,7 +45,6 @@ class FlexExecutor(SingleCallExecutor):
         flow: The flow.
         connections: Where names among the init values are looked up.
         init: Arguments for the class's `__init__`; `sample.init` when none are given.
-        target: A Python callable to run instead of importing the entry; its inputs are not coerced.
 
     Raises:
         PythonLoadError: the entry cannot be imported.
@@ -59,12 +58,11 @@ class FlexExecutor(SingleCallExecutor):
         connections: ConnectionSource,
         *,
         init: Mapping[str, Any] | None = None,
-        target: Any = None,
     ) -> None:
         self.flow = flow
         self.name = flow.name
         self.init_values: dict[str, Any] = {}
-        entry = load_entry(flow.entry, flow.root) if target is None else target
+        entry = load_entry(flow.entry, flow.root) if flow.target is None else flow.target
         self.signature: EntrySignature = infer_signature(entry)
         self._function: Callable[..., Any] = entry
         self._instance: Any = None
@@ -78,7 +76,7 @@ class FlexExecutor(SingleCallExecutor):
             logger.warning("Init values are ignored: the entry %r is not a class.", flow.entry)
 
         self._aggregate = _checked_aggregate(self._instance)
-        self._coerce = _LineCoercion(flow, self.signature) if target is None or flow.path is not None else None
+        self._coerce = _LineCoercion(flow, self.signature) if flow.target is None else None
 
     @property
     def input_specs(self) -> Mapping[str, InputSpec]:

@@ -31,7 +31,7 @@ class PromptyExecutor(SingleCallExecutor):
         init: Mapping[str, Any] | None = None,
         client: ModelClient | None = None,
     ) -> None:
-        self.flow = load_prompty(flow.path, overrides=init) if init else flow
+        self.flow = load_prompty(flow.path, overrides=init)
         self.name = self.flow.name
         self.prompty = PromptyCall(self.flow, connections, client=client)
 

@@ -378,8 +378,8 @@ def test_a_callable_is_run_as_it_is_without_coercion(tmp_path: Path) -> None:
         def __call__(self, a: int, b: int = 1) -> int:
             return a + b
 
-    flow = FlexFlow(path=None, root=tmp_path, name="f", entry="here:Adder")
-    executor = FlexExecutor(flow, CONNECTIONS, target=Adder())
+    flow = FlexFlow(path=None, root=tmp_path, name="f", entry="here:Adder", target=Adder())
+    executor = FlexExecutor(flow, CONNECTIONS)
 
     assert executor.run_line({"a": 2}).output == {"output": 3}
     failed = executor.run_line({"a": "2"})
