@@ -87,7 +87,7 @@ def node_run_info(
     }
 
 
-def test_detail(
+def detail_of_test(
     line: LineResult,
     aggregation_nodes: list[NodeResult] | None = None,
     *,

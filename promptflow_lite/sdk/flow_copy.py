@@ -1,0 +1,129 @@
+"""Copies of a flow as it executes: includes merged, variants put in place, ignored files left out."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from promptflow_lite.flow import DagFlow, FlexFlow, Flow, dump_yaml_text, load_yaml, parse_yaml
+from promptflow_lite.flow.overrides import inline_variants
+
+
+ALWAYS_IGNORED = (".git", ".runs", "__pycache__", ".venv", "node_modules", ".mypy_cache", ".pytest_cache", ".ruff_cache")
+IGNORE_FILES = (".amlignore", ".gitignore")
+
+
+def copy_flow(flow: Flow, target: Path) -> Path:
+    """Copy a flow's folder to `target` in the form in which it executes.
+
+    Args:
+        flow: The loaded flow, its includes materialised.
+        target: A folder that is created; files in it are replaced.
+
+    Returns:
+        The flow file in the copy.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    for relative in flow_files(flow.root, skip=target):
+        destination = target / relative
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(flow.root / relative, destination)
+
+    return _write_flow_file(flow, target)
+
+
+def flow_files(root: Path, *, skip: Path | None = None) -> Iterator[Path]:
+    """Files of a folder relative to it, without those that its ignore file names and without caches.
+
+    Args:
+        root: The folder.
+        skip: A folder inside it to leave out as well.
+    """
+    rules = IgnoreRules.of_folder(root)
+    for folder, names, files in os.walk(root):
+        here = Path(folder)
+        names[:] = sorted(
+            name
+            for name in names
+            if name not in ALWAYS_IGNORED
+            and here / name != skip
+            and not rules.ignores((here / name).relative_to(root), is_folder=True)
+        )
+        for name in sorted(files):
+            relative = (here / name).relative_to(root)
+            if not rules.ignores(relative, is_folder=False) and (here / name).is_file():
+                yield relative
+
+
+def _write_flow_file(flow: Flow, target: Path) -> Path:
+    if isinstance(flow, DagFlow):
+        file = target / flow.path.name
+        data = inline_variants(load_yaml(flow.path), flow.variant)
+        data.pop("additional_includes", None)
+        file.write_text(dump_yaml_text(data), encoding="utf-8")
+        return file
+
+    if isinstance(flow, FlexFlow):
+        file = target / (flow.path.name if flow.path else "flow.flex.yaml")
+        data = dict(parse_yaml(flow.path.read_text(encoding="utf-8")).value) if flow.path else {"entry": flow.entry}
+        data.pop("additional_includes", None)
+        data.pop("code", None)
+        file.write_text(dump_yaml_text(data), encoding="utf-8")
+        return file
+
+    return target / flow.path.name
+
+
+class IgnoreRules:
+    """Patterns of a `.gitignore`; the last one that matches decides."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._rules = [rule for line in lines if (rule := _parse_rule(line)) is not None]
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> IgnoreRules:
+        """The rules of a folder's `.amlignore`, else of its `.gitignore`."""
+        for name in IGNORE_FILES:
+            if (folder / name).is_file():
+                return cls((folder / name).read_text(encoding="utf-8", errors="replace").splitlines())
+
+        return cls([])
+
+    def ignores(self, relative: Path, *, is_folder: bool) -> bool:
+        """Whether a path relative to the folder is left out."""
+        text = relative.as_posix()
+        ignored = False
+        for pattern, is_negated, folders_only in self._rules:
+            if (is_folder or not folders_only) and pattern.match(text):
+                ignored = not is_negated
+
+        return ignored
+
+
+def _parse_rule(line: str) -> tuple[re.Pattern[str], bool, bool] | None:
+    text = line.strip()
+    if not text or text.startswith("#"):
+        return None
+
+    is_negated = text.startswith("!")
+    text = text.removeprefix("!")
+    folders_only = text.endswith("/")
+    text = text.rstrip("/")
+    is_anchored = "/" in text
+    body = "".join(_TRANSLATIONS.get(part) or _translate(part) for part in _GLOB_PARTS.findall(text.lstrip("/")))
+    prefix = "" if is_anchored else "(?:.*/)?"
+    return re.compile(f"{prefix}{body}\\Z"), is_negated, folders_only
+
+
+_GLOB_PARTS = re.compile(r"\*\*/|/\*\*|\*\*|\*|\?|\[[^\]]*\]|[^*?\[/]+|.")
+_TRANSLATIONS = {"**/": "(?:.*/)?", "/**": "/.*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+
+def _translate(part: str) -> str:
+    if part.startswith("[") and part.endswith("]"):
+        return part.replace("[!", "[^", 1)
+
+    return re.escape(part)

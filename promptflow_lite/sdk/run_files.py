@@ -1,0 +1,198 @@
+"""A run as files with the original's names and keys, derived from the store (contract 11.1)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from promptflow_lite._utils.clock import iso_utc
+from promptflow_lite._utils.jsonable import dumps_bytes, loads
+from promptflow_lite.flow import Flow, load_media, persist_media
+from promptflow_lite.records import LineResult, NodeResult, RunRecord, Status
+from promptflow_lite.sdk.flow_copy import copy_flow
+from promptflow_lite.sdk.run_info import flow_run_info, node_run_info
+from promptflow_lite.store import Store
+
+LINES_PER_FILE_ABOVE = 1_000
+"""Runs with more lines than this keep so many records in one artifact file; smaller runs have one file a line."""
+
+
+def write_snapshot(flow: Flow, output_path: str | Path) -> Path:
+    """Copy the flow as it executes into the run's `snapshot` folder; returns the copied flow file."""
+    return copy_flow(flow, Path(output_path) / "snapshot")
+
+
+def write_run_files(store: Store, record: RunRecord, *, flow: Flow | None = None) -> None:
+    """Write everything about a finished run below its output path, line by line, so that memory stays small.
+
+    Args:
+        store: Where the run is recorded.
+        record: The run; nothing is written when it has no output path.
+        flow: The flow, for its id and message format.
+    """
+    if record.output_path is None:
+        return
+
+    folder = Path(record.output_path)
+    (folder / "flow_outputs").mkdir(parents=True, exist_ok=True)
+    writer = _LineWriter(folder, record, flow)
+    with writer:
+        for line in store.runs.iter_lines(record.name):
+            writer.write(line)
+    for node in store.runs.node_results(record.name):
+        writer.write_aggregation(node)
+
+    _write_json(folder / "metrics.json", record.metrics)
+    _write_json(folder / "meta.json", {"batch_size": writer.lines_per_file})
+    if record.error is not None:
+        _write_json(folder / "error.json", record.error)
+    else:
+        (folder / "error.json").unlink(missing_ok=True)
+
+
+class _LineWriter:
+    """Appends lines to the tables of a run and to its artifact files."""
+
+    def __init__(self, folder: Path, record: RunRecord, flow: Flow | None) -> None:
+        self._folder = folder
+        self._run = record.name
+        self._record = record
+        self._flow_id = str(getattr(flow, "id", "default_flow_id"))
+        self._message_format = getattr(flow, "message_format", "basic")
+        many = (record.total_lines or 0) > LINES_PER_FILE_ABOVE
+        self.lines_per_file = LINES_PER_FILE_ABOVE if many else 1
+        self._handles: dict[str, IO[bytes]] = {}
+        self._artifacts: dict[str, tuple[int, IO[bytes]]] = {}
+
+    def __enter__(self) -> _LineWriter:
+        for name in ("flow_outputs/output.jsonl", "inputs.jsonl", "outputs.jsonl", "logs.txt"):
+            self._handles[name] = (self._folder / name).open("wb")
+        self._log(f"Run {self._run} of {self._record.flow_name or self._record.flow} starts.", self._record.start_time)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        status = self._record.status.value
+        self._log(f"Run {self._run} ends with status {status}.", self._record.end_time)
+        handles = [*self._handles.values(), *(handle for _, handle in self._artifacts.values())]
+        for handle in handles:
+            handle.close()
+
+    def write(self, line: LineResult) -> None:
+        number = line.line_number or 0
+        if line.inputs is not None:
+            self._append("inputs.jsonl", {**line.inputs, "line_number": number})
+
+        if line.status is Status.COMPLETED and line.output is not None:
+            output = self._with_image_files(line.output)
+            self._append("flow_outputs/output.jsonl", {"line_number": number, **output})
+            self._append("outputs.jsonl", {**output, "line_number": number})
+
+        self._write_artifacts(number, line)
+        self._write_log(number, line)
+
+    def _write_artifacts(self, number: int, line: LineResult) -> None:
+        info = flow_run_info(line, run=self._run, flow_id=self._flow_id, message_format=self._message_format)
+        self._artifact(
+            "flow_artifacts",
+            number,
+            {
+                "line_number": number,
+                "run_info": info,
+                "start_time": info["start_time"],
+                "end_time": info["end_time"],
+                "name": "",
+                "description": "",
+                "status": info["status"],
+                "tags": None,
+            },
+        )
+        for node in line.nodes:
+            info = node_run_info(node, line, run=self._run, message_format=self._message_format)
+            self._artifact(f"node_artifacts/{node.node}", number, _node_record(info, number))
+
+    def write_aggregation(self, node: NodeResult) -> None:
+        """One aggregation node's record."""
+        info = node_run_info(node, None, run=self._run, message_format=self._message_format)
+        path = self._folder / "node_artifacts" / node.node / f"{0:09d}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(dumps_bytes(_node_record(info, None)) + b"\n")
+
+    def _artifact(self, folder: str, number: int, record: dict[str, Any]) -> None:
+        first = number - number % self.lines_per_file
+        handle = self._open_artifact(folder, first)
+        handle.write(dumps_bytes(record) + b"\n")
+        if self.lines_per_file == 1:
+            self._artifacts.pop(folder)[1].close()
+
+    def _open_artifact(self, folder: str, first: int) -> IO[bytes]:
+        present = self._artifacts.get(folder)
+        if present is not None and present[0] == first:
+            return present[1]
+
+        if present is not None:
+            present[1].close()
+        else:
+            (self._folder / folder).mkdir(parents=True, exist_ok=True)
+
+        last = first + self.lines_per_file - 1
+        name = f"{first:09d}_{last:09d}.jsonl" if folder == "flow_artifacts" else f"{first:09d}.jsonl"
+        handle = (self._folder / folder / name).open("wb")
+        self._artifacts[folder] = (first, handle)
+        return handle
+
+    def _with_image_files(self, output: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Outputs with their images in files beside `output.jsonl`."""
+        if b"image" not in dumps_bytes(output):
+            return output
+
+        folder = self._folder / "flow_outputs"
+        loaded = load_media(
+            dict(output), root=folder, message_format=self._message_format, fetch_urls=False
+        )
+        persisted = persist_media(loaded, folder, message_format=self._message_format)
+        return persisted if isinstance(persisted, Mapping) else output
+
+    def _write_log(self, number: int, line: LineResult) -> None:
+        printed = [text for node in line.nodes for text in (node.stdout, node.stderr) if text]
+        for text in printed:
+            self._handles["logs.txt"].write(text.encode() + (b"" if text.endswith("\n") else b"\n"))
+        if line.error is not None:
+            self._log(f"Line {number} failed: {line.error.get('message', '')}", line.end_time, "ERROR")
+
+        if printed or line.error is not None:
+            path = self._folder / "flow_logs" / f"{number:09d}.log"
+            path.parent.mkdir(exist_ok=True)
+            message = "" if line.error is None else str(line.error.get("message", ""))
+            path.write_text("".join(printed) + message, encoding="utf-8")
+
+    def _log(self, message: str, time: float | None, level: str = "INFO") -> None:
+        stamp = (iso_utc(time) or "")[:19].replace("T", " ")
+        self._handles["logs.txt"].write(f"{stamp} +0000 execution.bulk     {level:<8} {message}\n".encode())
+
+    def _append(self, name: str, row: Mapping[str, Any]) -> None:
+        self._handles[name].write(dumps_bytes(row) + b"\n")
+
+
+def _node_record(info: dict[str, Any], number: int | None) -> dict[str, Any]:
+    return {
+        "NodeName": info["node"],
+        "line_number": number,
+        "run_info": info,
+        "start_time": info["start_time"],
+        "end_time": info["end_time"],
+        "status": info["status"],
+    }
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(loads(dumps_bytes(value)), indent=4, ensure_ascii=False), encoding="utf-8")
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Rows of a JSON lines file."""
+    with path.open("rb") as handle:
+        for line in handle:
+            if line.strip():
+                yield loads(line)
