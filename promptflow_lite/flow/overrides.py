@@ -1,4 +1,4 @@
-"""Changing a DAG flow's yaml before it is parsed: variants put in their nodes' places, single values replaced by path."""
+"""Changing a DAG flow before it is parsed: variants put in their nodes' places, single values replaced by path."""
 
 from __future__ import annotations
 

@@ -11,8 +11,16 @@ from pathlib import Path
 from promptflow_lite.flow import DagFlow, FlexFlow, Flow, dump_yaml_text, load_yaml, parse_yaml
 from promptflow_lite.flow.overrides import inline_variants
 
-
-ALWAYS_IGNORED = (".git", ".runs", "__pycache__", ".venv", "node_modules", ".mypy_cache", ".pytest_cache", ".ruff_cache")
+ALWAYS_IGNORED = (
+    ".git",
+    ".runs",
+    "__pycache__",
+    ".venv",
+    "node_modules",
+    ".mypy_cache",
+    ".pytest_cache",
+    ".ruff_cache",
+)
 IGNORE_FILES = (".amlignore", ".gitignore")
 
 

@@ -40,7 +40,7 @@ class Prompty:
         """
         path = Path(source)
         if not path.exists():
-            raise UserErrorException(f"Source {str(path)} does not exist.", hint="Correct the path.")
+            raise UserErrorException(f"Source {path!s} does not exist.", hint="Correct the path.")
 
         if path.suffix != ".prompty":
             raise UserErrorException("Source must be a file with .prompty extension.", hint=f"Got {path.name!r}.")

@@ -148,9 +148,7 @@ class _LineWriter:
             return output
 
         folder = self._folder / "flow_outputs"
-        loaded = load_media(
-            dict(output), root=folder, message_format=self._message_format, fetch_urls=False
-        )
+        loaded = load_media(dict(output), root=folder, message_format=self._message_format, fetch_urls=False)
         persisted = persist_media(loaded, folder, message_format=self._message_format)
         return persisted if isinstance(persisted, Mapping) else output
 

@@ -99,9 +99,7 @@ def detail_of_test(
     flow = flow_run_info(line, flow_id=flow_id, metrics=metrics, message_format=message_format)
     nodes = [node_run_info(node, line, message_format=message_format) for node in line.nodes]
     run = line.run_id or ""
-    nodes += [
-        node_run_info(node, None, run=run, message_format=message_format) for node in aggregation_nodes or []
-    ]
+    nodes += [node_run_info(node, None, run=run, message_format=message_format) for node in aggregation_nodes or []]
     return {"flow_runs": [flow], "node_runs": nodes}
 
 

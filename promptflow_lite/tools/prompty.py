@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from promptflow_lite.connections import Connection, ConnectionSource
+from promptflow_lite.connections import ConnectionSource
 from promptflow_lite.errors import (
     CoreError,
     InvalidOutputKeyError,
@@ -15,11 +15,13 @@ from promptflow_lite.errors import (
     UserErrorException,
 )
 from promptflow_lite.flow import PromptyFlow
-from promptflow_lite.providers import ModelClient, client_for
+from promptflow_lite.providers import ModelClient, client_for, default_model
+from promptflow_lite.providers.usage import estimate_request_tokens
+from promptflow_lite.tools.llm_apis import validate_functions, validate_tools
 from promptflow_lite.tools.model_configuration import ModelConfiguration, connection_of
 
 _IMAGE_TEXT = re.compile(r"\Adata:image/([^;]*);(path|base64|url)\s*:\s*(.*)\Z", re.DOTALL)
-_NOT_IN_BODY = ("extra_headers", "extra_query", "timeout", "stream")
+_NOT_IN_BODY = ("timeout", "stream")
 
 Body = dict[str, Any]
 
@@ -40,12 +42,7 @@ class PromptyCall:
         self.flow = flow
         self._connections = connections
         self._client = client
-        self._target: tuple[Connection, str] | None = None
-
-    @property
-    def model(self) -> str:
-        """Name of the model or deployment that requests name."""
-        return self._connection()[1]
+        self._target: tuple[ModelClient, str] | None = None
 
     def select_inputs(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The declared inputs: given, else default, else sample; anything undeclared is dropped.
@@ -105,12 +102,12 @@ class PromptyCall:
 
     def body(self, values: Mapping[str, Any]) -> Body:
         """The request that a call would send, without `stream`."""
-        parameters = {key: value for key, value in self.flow.parameters.items() if key not in (*_NOT_IN_BODY, "stream")}
-        parameters.update(parameters.pop("extra_body", None) or {})
+        parameters = {key: value for key, value in self.flow.parameters.items() if key not in _NOT_IN_BODY}
+        model = {"model": self.model} if self.model else {}
         if self.flow.api == "completion":
-            return {"model": self.model, "prompt": self.prompt(values), **parameters}
+            return {**model, "prompt": self.prompt(values), **parameters}
 
-        return {"model": self.model, "messages": self.messages(values), **_checked_tools(parameters)}
+        return {**model, "messages": self.messages(values), **_checked_tools(parameters)}
 
     def estimate_token_count(self, values: Mapping[str, Any]) -> int:
         """Tokens of the rendered prompt plus `max_tokens`: an upper bound of what a call may use.
@@ -118,20 +115,17 @@ class PromptyCall:
         Raises:
             CoreError: `max_tokens` is not a whole number.
         """
-        from promptflow_lite.providers import count_tokens
-
         max_tokens = self.flow.parameters.get("max_tokens")
         if max_tokens is not None and (not isinstance(max_tokens, int) or isinstance(max_tokens, bool)):
             raise CoreError("Max_token needs to be integer.", hint="Correct `max_tokens` in the front matter.")
 
-        if self.flow.api == "chat":
-            return count_tokens(self.messages(values)) + (max_tokens or 0)
-
-        return count_tokens(self.prompt(values)) + (max_tokens or 0)
+        is_chat = self.flow.api == "chat"
+        request = {"messages": self.messages(values)} if is_chat else {"prompt": self.prompt(values)}
+        return estimate_request_tokens(request) + (max_tokens or 0)
 
     def __call__(self, values: Mapping[str, Any], *, timeout_s: float | None = None) -> Any:
         """Ask the model and shape its answer as `response`, `response_format` and `outputs` say."""
-        client = self._model_client()
+        client = self._resolved()[0]
         body = self.body(values)
         limit = timeout_s if timeout_s is not None else self.flow.parameters.get("timeout")
         is_chat = self.flow.api == "chat"
@@ -195,33 +189,41 @@ class PromptyCall:
 
     # --- the model --------------------------------------------------------------------------------------------------
 
-    def _connection(self) -> tuple[Connection, str]:
+    @property
+    def model(self) -> str:
+        """Name of the model or deployment that requests name; empty when the client knows only one."""
+        return self._resolved()[1]
+
+    def _resolved(self) -> tuple[ModelClient, str]:
+        """The model to ask and its name, looked up when it is first needed."""
         if self._target is None:
             given = self.flow.configuration.get("__object__", self.flow.configuration)
-            configuration = given.to_dict() if isinstance(given, ModelConfiguration) else given
-            self._target = connection_of(configuration, self._connections)
+            configuration = given.to_dict() if isinstance(given, ModelConfiguration) else dict(given)
+            if _names_credentials(configuration):
+                connection, model = connection_of(configuration, self._connections)
+                self._target = (self._client or client_for(connection), model)
+            else:
+                found = default_model(self._connections, model=configuration.get("model"))
+                self._target = (self._client or found.client, found.model)
 
         return self._target
 
-    def _model_client(self) -> ModelClient:
-        if self._client is None:
-            self._client = client_for(self._connection()[0])
 
-        return self._client
+def _names_credentials(configuration: Mapping[str, Any]) -> bool:
+    """Whether a configuration says where the model is; one that names just a model leaves it to the default."""
+    return any(value for key, value in configuration.items() if key not in ("model", "azure_deployment"))
 
 
 def _checked_tools(parameters: Body) -> Body:
     """`tools` win over `functions`; either is checked before it is sent."""
-    from promptflow_lite.tools.llm import check_functions, check_tools
-
     if parameters.get("tools"):
-        check_tools(parameters["tools"], parameters.get("tool_choice"))
+        validate_tools(parameters["tools"])
         kept = {key: value for key, value in parameters.items() if key not in ("functions", "function_call")}
-        return {**kept, "tool_choice": parameters.get("tool_choice", "auto")}
+        return {**kept, "tool_choice": parameters.get("tool_choice") or "auto"}
 
     if parameters.get("functions"):
-        check_functions(parameters["functions"], parameters.get("function_call"))
-        return {**parameters, "function_call": parameters.get("function_call", "auto")}
+        validate_functions(parameters["functions"])
+        return {**parameters, "function_call": parameters.get("function_call") or "auto"}
 
     return parameters
 
