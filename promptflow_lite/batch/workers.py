@@ -54,8 +54,11 @@ class _Worker:
     lines: deque[Line] = field(default_factory=deque)
     current: Line | None = None
     started_at: float = 0.0
+    finished: list[FinishedLine] = field(default_factory=list)
+    """Outcomes of the chunk at hand that were not reported yet."""
     is_abandoned: bool = False
-    thread: threading.Thread | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Held while `finished` changes hands."""
 
 
 class LinePool:
@@ -187,7 +190,13 @@ class LinePool:
             if current is None or worker.is_abandoned or now - worker.started_at <= self._line_timeout_s:
                 continue
 
-            worker.is_abandoned = True
+            with worker.lock:
+                if worker.current is not current:
+                    continue  # it finished just now
+
+                worker.is_abandoned = True
+                given_up.extend(worker.finished)
+
             number, inputs = current
             logger.warning("Line %s takes longer than %g s and is given up.", number, self._line_timeout_s)
             elapsed = now - worker.started_at
@@ -224,24 +233,25 @@ class LinePool:
 
     def _work_off(self, worker: _Worker) -> bool:
         """Run a chunk, reporting every now and then; False when this worker was given up."""
-        finished: list[FinishedLine] = []
         report_at = time.monotonic() + _CHUNK_S
         while worker.lines and not self.cancel.is_set():
-            number, inputs = worker.current = worker.lines.popleft()
             worker.started_at = time.monotonic()
+            number, inputs = worker.current = worker.lines.popleft()
             line = worker.runner.run(number, inputs, self.cancel)
-            if worker.is_abandoned:
-                return False
+            with worker.lock:
+                if worker.is_abandoned:
+                    return False
 
-            worker.current = None
-            if line.result.status is not Status.CANCELED:
-                finished.append(line)
+                worker.current = None
+                if line.result.status is not Status.CANCELED:
+                    worker.finished.append(line)
 
             if time.monotonic() > report_at:
-                self._done.put((finished, False))
-                finished = []
+                self._done.put((worker.finished, False))
+                worker.finished = []
                 report_at = time.monotonic() + _CHUNK_S
-        self._done.put((finished, True))
+        self._done.put((worker.finished, True))
+        worker.finished = []
         return True
 
     def _stop(self) -> None:
