@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptflow_lite.errors import UserErrorException
-from promptflow_lite.flow import DagFlow, Flow, InputSpec, load_flow
+from promptflow_lite.flow import DagFlow, FlexFlow, Flow, InputSpec, PromptyFlow, load_flow
 from promptflow_lite.flow.chat import history_input
 from promptflow_lite.records import LineResult, NodeResult, Status
 from promptflow_lite.runtime import (
@@ -173,13 +173,21 @@ class FlowOperations:
             return run_node_alone(loaded, node, inputs or {}, context)
 
 
+def _sample_inputs(flow: Flow) -> dict[str, Any]:
+    """The inputs that a flex flow or a prompty uses when none are given."""
+    if isinstance(flow, FlexFlow):
+        return dict(flow.sample.get("inputs") or {})
+
+    return dict(flow.sample or {}) if isinstance(flow, PromptyFlow) else {}
+
+
 def complete_inputs(specs: Mapping[str, InputSpec], inputs: Mapping[str, Any], flow: Flow) -> dict[str, Any]:
     """Given inputs, with an empty chat history where none is given.
 
     Raises:
         UserErrorException: inputs without default are missing; names all of them.
     """
-    given = dict(inputs)
+    given = dict(inputs) or _sample_inputs(flow)
     history = history_input(specs)
     if history and history not in given and history in specs and specs[history].default is None:
         given[history] = []

@@ -13,10 +13,11 @@ from promptflow_lite.flow import Flow, load_media, persist_media
 from promptflow_lite.records import LineResult, NodeResult, RunRecord, Status
 from promptflow_lite.sdk.flow_copy import copy_flow
 from promptflow_lite.sdk.run_info import flow_run_info, node_run_info
+from promptflow_lite.settings import env
 from promptflow_lite.store import Store
 
-LINES_PER_FILE_ABOVE = 1_000
-"""Runs with more lines than this keep so many records in one artifact file; smaller runs have one file a line."""
+ARTIFACTS_UP_TO = 1_000
+"""Runs with more lines have no record file a line unless `PFL_RUN_ARTIFACTS=all`; the store has every record."""
 
 
 def write_snapshot(flow: Flow, output_path: str | Path) -> Path:
@@ -45,7 +46,7 @@ def write_run_files(store: Store, record: RunRecord, *, flow: Flow | None = None
         writer.write_aggregation(node)
 
     _write_json(folder / "metrics.json", record.metrics)
-    _write_json(folder / "meta.json", {"batch_size": writer.lines_per_file})
+    _write_json(folder / "meta.json", {"batch_size": 1})
     if record.error is not None:
         _write_json(folder / "error.json", record.error)
     else:
@@ -61,10 +62,9 @@ class _LineWriter:
         self._record = record
         self._flow_id = str(getattr(flow, "id", "default_flow_id"))
         self._message_format = getattr(flow, "message_format", "basic")
-        many = (record.total_lines or 0) > LINES_PER_FILE_ABOVE
-        self.lines_per_file = LINES_PER_FILE_ABOVE if many else 1
+        self._has_artifacts = _wants_artifacts(record)
+        self._folders: set[str] = set()
         self._handles: dict[str, IO[bytes]] = {}
-        self._artifacts: dict[str, tuple[int, IO[bytes]]] = {}
 
     def __enter__(self) -> _LineWriter:
         for name in ("flow_outputs/output.jsonl", "inputs.jsonl", "outputs.jsonl", "logs.txt"):
@@ -75,8 +75,7 @@ class _LineWriter:
     def __exit__(self, *_: object) -> None:
         status = self._record.status.value
         self._log(f"Run {self._run} ends with status {status}.", self._record.end_time)
-        handles = [*self._handles.values(), *(handle for _, handle in self._artifacts.values())]
-        for handle in handles:
+        for handle in self._handles.values():
             handle.close()
 
     def write(self, line: LineResult) -> None:
@@ -89,8 +88,9 @@ class _LineWriter:
             self._append("flow_outputs/output.jsonl", {"line_number": number, **output})
             self._append("outputs.jsonl", {**output, "line_number": number})
 
-        self._write_artifacts(number, line)
         self._write_log(number, line)
+        if self._has_artifacts:
+            self._write_artifacts(number, line)
 
     def _write_artifacts(self, number: int, line: LineResult) -> None:
         info = flow_run_info(line, run=self._run, flow_id=self._flow_id, message_format=self._message_format)
@@ -120,27 +120,12 @@ class _LineWriter:
         path.write_bytes(dumps_bytes(_node_record(info, None)) + b"\n")
 
     def _artifact(self, folder: str, number: int, record: dict[str, Any]) -> None:
-        first = number - number % self.lines_per_file
-        handle = self._open_artifact(folder, first)
-        handle.write(dumps_bytes(record) + b"\n")
-        if self.lines_per_file == 1:
-            self._artifacts.pop(folder)[1].close()
-
-    def _open_artifact(self, folder: str, first: int) -> IO[bytes]:
-        present = self._artifacts.get(folder)
-        if present is not None and present[0] == first:
-            return present[1]
-
-        if present is not None:
-            present[1].close()
-        else:
+        if folder not in self._folders:
             (self._folder / folder).mkdir(parents=True, exist_ok=True)
+            self._folders.add(folder)
 
-        last = first + self.lines_per_file - 1
-        name = f"{first:09d}_{last:09d}.jsonl" if folder == "flow_artifacts" else f"{first:09d}.jsonl"
-        handle = (self._folder / folder / name).open("wb")
-        self._artifacts[folder] = (first, handle)
-        return handle
+        name = f"{number:09d}_{number:09d}.jsonl" if folder == "flow_artifacts" else f"{number:09d}.jsonl"
+        (self._folder / folder / name).write_bytes(dumps_bytes(record) + b"\n")
 
     def _with_image_files(self, output: Mapping[str, Any]) -> Mapping[str, Any]:
         """Outputs with their images in files beside `output.jsonl`."""
@@ -171,6 +156,11 @@ class _LineWriter:
 
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
         self._handles[name].write(dumps_bytes(row) + b"\n")
+
+
+def _wants_artifacts(record: RunRecord) -> bool:
+    wish = env("PFL_RUN_ARTIFACTS", "auto")
+    return wish == "all" or (wish == "auto" and (record.total_lines or 0) <= ARTIFACTS_UP_TO)
 
 
 def _node_record(info: dict[str, Any], number: int | None) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from promptflow_lite.errors import (
     UserErrorException,
     error_to_dict,
 )
-from promptflow_lite.flow import DagFlow, Flow, load_flow
+from promptflow_lite.flow import DagFlow, FlexFlow, Flow, load_flow
 from promptflow_lite.records import LineResult, RunRecord, Status
 from promptflow_lite.runtime import (
     LineValues,
@@ -43,6 +43,7 @@ from promptflow_lite.runtime import (
     line_values,
     resolve_environment,
 )
+from promptflow_lite.sdk.run_files import write_run_files, write_snapshot
 from promptflow_lite.settings import env_float, env_int, home
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ Report = Callable[[Progress], None]
 class RunRequest:
     """What a run executes; everything that resuming it needs is in its record."""
 
-    flow: str | None = None
-    """Folder, file or `module:attr`."""
+    flow: str | Path | Flow | None = None
+    """Folder, file, `module:attr`, or a flow that is loaded already."""
     data: str | Path | None = None
     run: str | None = None
     """A base run whose inputs and outputs are mapped."""
@@ -160,7 +161,7 @@ class RunOperations:
             display_name=display_name or base.display_name,
             description=description or base.description,
             tags={**base.tags, **(tags or {})},
-            properties={k: v for k, v in base.properties.items() if k in ("engine", "experiment", "cell")},
+            properties={k: v for k, v in base.properties.items() if k in ("engine", "experiment", "cell", "code")},
         )
         flow, record = self._prepare(request)
         record.resume_from = source
@@ -176,7 +177,7 @@ class RunOperations:
         """
         record = self._finished(name)
         self._store.runs.clear_cancel(name)
-        flow = load_flow(record.flow, variant=record.variant)
+        flow = load_flow(record.flow, variant=record.variant, code=record.properties.get("code"))
         return self._execute(record, flow, options or ExecutionOptions(), report)
 
     def _finished(self, name: str) -> RunRecord:
@@ -191,7 +192,8 @@ class RunOperations:
         return record
 
     def _prepare(self, request: RunRequest) -> tuple[Flow, RunRecord]:
-        if request.flow is None:
+        wanted = request.flow
+        if wanted is None:
             raise RunOperationParameterError("'flow' is required to create a run.", hint="Name a flow folder or file.")
 
         if request.data is None and request.run is None:
@@ -205,13 +207,16 @@ class RunOperations:
         if request.data is not None and not Path(request.data).exists():
             raise UserErrorException(f"Data path {request.data} does not exist.", hint="Correct --data.")
 
-        flow = load_flow(request.flow, variant=request.variant)
+        flow = load_flow(wanted, variant=request.variant) if isinstance(wanted, str | Path) else wanted
         self._check_connections(flow)
         name = request.name or default_run_name(flow, request.variant)
-        is_entry = not Path(request.flow).exists()
+        properties = dict(request.properties)
+        if isinstance(flow, FlexFlow) and flow.path is None:
+            properties["code"] = str(flow.root)
+
         return flow, RunRecord(
             name=name,
-            flow=request.flow if is_entry else str(Path(request.flow).absolute()),
+            flow=_flow_text(wanted),
             status=Status.NOT_STARTED,
             created_on=time.time(),
             display_name=_with_macros(request.display_name or name, name, request.variant),
@@ -225,8 +230,8 @@ class RunOperations:
             connections=None if request.connections is None else {k: dict(v) for k, v in request.connections.items()},
             environment_variables=dict(request.environment_variables) if request.environment_variables else None,
             init=None if request.init is None else dict(request.init),
-            output_path=str(home() / ".runs" / name),
-            properties=dict(request.properties),
+            output_path=str(runs_folder(flow) / name),
+            properties=properties,
         )
 
     def _check_base(self, name: str) -> None:
@@ -247,6 +252,9 @@ class RunOperations:
 
     def _execute(self, record: RunRecord, flow: Flow, options: ExecutionOptions, report: Report | None) -> RunRecord:
         try:
+            if record.output_path is not None:
+                write_snapshot(flow, record.output_path)
+
             self._execute_lines(record, flow, options, report or (lambda progress: None))
         except PromptflowException as error:
             failed = self.get(record.name)
@@ -254,7 +262,9 @@ class RunOperations:
                 self._store.runs.update(
                     record.name, status=Status.FAILED, error=error_to_dict(error), end_time=time.time(), pid=None
                 )
-        return self.get(record.name)
+        finished = self.get(record.name)
+        write_run_files(self._store, finished, flow=flow)
+        return finished
 
     def _execute_lines(self, record: RunRecord, flow: Flow, options: ExecutionOptions, report: Report) -> None:
         environment = resolve_environment(
@@ -492,6 +502,26 @@ class RunOutputs:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for line in self._store.runs.iter_lines(self._name, statuses=[Status.COMPLETED]):
             yield {**(line.output or {}), "line_number": line.line_number}
+
+
+def _flow_text(flow: str | Path | Flow) -> str:
+    """What a run's record calls its flow: an absolute path, or the entry of a flow without a file."""
+    if isinstance(flow, str | Path):
+        return str(Path(flow).absolute()) if Path(flow).exists() else str(flow)
+
+    return flow.entry if isinstance(flow, FlexFlow) and flow.path is None else str(flow.path)
+
+
+def runs_folder(flow: Flow) -> Path:
+    """The folder in which runs of a flow keep their files: `run.output_path` of the settings, else one in `PFL_HOME`."""
+    from promptflow_lite.sdk.config import ConfigOperations
+
+    configured = ConfigOperations().get("run.output_path")
+    if not configured:
+        return home() / ".runs"
+
+    folder = flow.path.parent if flow.path else flow.root
+    return Path(str(configured).replace("${flow_directory}", str(folder))).expanduser().absolute()
 
 
 def default_run_name(flow: Flow, variant: str | None) -> str:
