@@ -3,7 +3,7 @@ import "./cells.css";
 import { createElement, type ReactNode } from "react";
 import { createRoot, type Root } from "react-dom/client";
 import { OpLog } from "../shared/oplog";
-import { keepPlainKeys, mountPoint, type ComponentArgs } from "../shared/streamlit";
+import { fitHeight, keepPlainKeys, mountPoint, type ComponentArgs } from "../shared/streamlit";
 import { Code, Diff } from "./code";
 import type { CellData, Emit } from "./model";
 import { Notebook } from "./notebook";
@@ -44,6 +44,7 @@ export default function codeCell(args: ComponentArgs<CellData>): () => void {
     mounted.set(parentElement, entry);
   }
   const { root, log } = entry;
+  fitHeight(parentElement, data.height);
   log.setSender(send);
   log.settle(data.ack, data.epoch);
   const emit: Emit = (...ops) => {

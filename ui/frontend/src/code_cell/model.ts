@@ -58,6 +58,7 @@ export interface FlowOutputRow {
 }
 
 export interface NotebookData {
+  height?: string;
   mode: "notebook";
   cells: Cell[];
   inputs: FlowInputRow[];
@@ -73,6 +74,7 @@ export interface NotebookData {
 }
 
 export interface EditorData {
+  height?: string;
   mode: "editor";
   id: string;
   text: string;
@@ -85,6 +87,7 @@ export interface EditorData {
 }
 
 export interface DiffData {
+  height?: string;
   mode: "diff";
   before: string;
   after: string;

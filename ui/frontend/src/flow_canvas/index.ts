@@ -4,7 +4,7 @@ import "./canvas.css";
 import { createElement } from "react";
 import { createRoot, type Root } from "react-dom/client";
 import { OpLog } from "../shared/oplog";
-import { mountPoint, type ComponentArgs } from "../shared/streamlit";
+import { fitHeight, mountPoint, type ComponentArgs } from "../shared/streamlit";
 import { App } from "./canvas";
 import type { CanvasData } from "./model";
 
@@ -24,6 +24,7 @@ export default function flowCanvas(args: ComponentArgs<CanvasData>): () => void 
     mounted.set(parentElement, entry);
   }
   const { root, log } = entry;
+  fitHeight(parentElement, data.height);
   log.setSender(send);
   log.settle(data.ack, data.epoch);
   const render = () => root.render(createElement(App, { data: { ...data }, log, refresh: render }));

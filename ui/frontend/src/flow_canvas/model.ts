@@ -30,6 +30,7 @@ export interface CanvasEdge {
 }
 
 export interface CanvasData {
+  height?: string;
   nodes: CanvasNode[];
   edges: CanvasEdge[];
   selected: string | null;

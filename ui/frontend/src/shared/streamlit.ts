@@ -18,3 +18,8 @@ export function keepPlainKeys(event: { key: string; ctrlKey: boolean; metaKey: b
     event.stopPropagation();
   }
 }
+
+/** Give the component the height that Python asks for, any CSS length. */
+export function fitHeight(parent: HTMLElement | ShadowRoot, height: string | undefined): void {
+  mountPoint(parent).style.height = height ?? "";
+}

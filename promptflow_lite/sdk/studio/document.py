@@ -1,0 +1,253 @@
+"""One flow open in the studio: its texts, what was edited, what can be undone, and what changed on disk meanwhile."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from promptflow_lite._utils.jsonable import dumps, loads
+from promptflow_lite.errors import PromptflowException, UserErrorException
+from promptflow_lite.flow import Problem, find_flow_file, validate_flow
+from promptflow_lite.sdk.studio import edits
+from promptflow_lite.sdk.studio.edits import Project
+from promptflow_lite.sdk.studio.graph import Graph
+from promptflow_lite.sdk.studio.sources import LANGUAGES
+
+MAX_SOURCE_BYTES = 512 * 1024
+MAX_HISTORY = 200
+_LAYOUT_FILE = Path(".promptflow") / "studio.layout.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    before: Project
+    after: Project
+    shown: dict[str, str]
+
+
+@dataclass(slots=True)
+class Layout:
+    """Where the user has put the nodes; kept beside the flow, never in it."""
+
+    positions: dict[str, tuple[float, float]] = field(default_factory=dict)
+    direction: str = "TB"
+
+
+class FlowDocument:
+    """A DAG flow being edited: every edit is written at once, and a file that changed on disk is never lost silently.
+
+    Args:
+        folder: The flow's folder.
+
+    Raises:
+        PromptflowException: the folder holds no readable DAG flow.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = find_flow_file(folder)
+        self.id = uuid.uuid4().hex
+        self.shown: dict[str, str] = {}
+        """Node name -> variant on display."""
+        self.message = ""
+        """Why the last edit was refused; empty when it was not."""
+        self.conflict: list[str] = []
+        """Files that changed on disk since they were read; edits wait until the user decides."""
+        self._undo: list[_Step] = []
+        self._redo: list[_Step] = []
+        self._graph: Graph | None = None
+        self._last_graph = Graph(inputs={}, nodes={}, outputs={})
+        self._problems: list[Problem] | None = None
+        self._on_disk: dict[str, str] = {}
+        self.layout = _read_layout(folder)
+        self.project = Project("")
+        self.reload()
+
+    # --- reading ---
+
+    def reload(self) -> None:
+        """Read everything from disk again, dropping edits that were not written."""
+        self.project = Project(_text_or_none(self.file) or "", _read_sources(self.folder))
+        self._on_disk = self._texts(self.project)
+        self.conflict = []
+        self._changed()
+
+    @property
+    def graph(self) -> Graph:
+        """The flow as drawn; the last readable one while the yaml cannot be parsed."""
+        if self._graph is None:
+            try:
+                self._graph = self.project.graph(self.shown)
+            except PromptflowException:
+                self._graph = self._last_graph
+
+        return self._graph
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What is wrong with the flow, found without running any of its code."""
+        if self._problems is None:
+            self._problems = list(validate_flow(self.folder))
+
+        return self._problems
+
+    @property
+    def can_undo(self) -> bool:
+        return bool(self._undo)
+
+    @property
+    def can_redo(self) -> bool:
+        return bool(self._redo)
+
+    # --- editing ---
+
+    def apply(self, op: Mapping[str, Any]) -> bool:
+        """Apply and save one operation; False, with `message` set, when it is refused."""
+        name = str(op.get("op"))
+        self.message = ""
+        try:
+            if name in ("undo", "redo"):
+                self._travel(back=name == "undo")
+            elif name in ("move", "layout"):
+                self._arrange(op)
+            elif name == "show_variant":
+                self._show(str(op["node"]), str(op["variant"]))
+            else:
+                self._edit(op)
+        except PromptflowException as error:
+            self.message = f"{error} {error.hint or ''}".strip()
+            return False
+
+        return True
+
+    def changed_on_disk(self) -> list[str]:
+        """Files of the flow that somebody else wrote, added or removed since they were read."""
+        now = {self.file.name: _text_or_none(self.file), **_read_sources(self.folder)}
+        return sorted(name for name in {*now, *self._on_disk} if now.get(name) != self._on_disk.get(name))
+
+    def overwrite(self) -> None:
+        """Write the texts of the studio over those on disk."""
+        self.conflict = []
+        self._on_disk = {}
+        self._write(self.project)
+
+    # --- inside ---
+
+    def _edit(self, op: Mapping[str, Any]) -> None:
+        before = self.project
+        after = edits.apply(before, op, self.shown)
+        if after == before:
+            return
+
+        step, graph = _Step(before, after, dict(self.shown)), self.graph
+        self._save(after)
+        self._undo = [*self._undo[-MAX_HISTORY:], step]
+        self._redo = []
+        self._follow(op, graph)
+
+    def _follow(self, op: Mapping[str, Any], before: Graph) -> None:
+        """Keep what is shown in step with an edit."""
+        name, node = op.get("op"), str(op.get("node"))
+        if name == "rename":
+            new = str(op["name"])
+            for table in (self.layout.positions, self.shown):
+                if node in table:
+                    table[new] = table.pop(node)  # type: ignore[assignment]
+        elif name == "add_variant":
+            self._show(node, self.graph.nodes[node].variants[-1])
+        elif name == "add" and op.get("position"):
+            added = next(name for name in self.graph.nodes if name not in before.nodes)
+            self._arrange({"op": "move", "positions": {added: op["position"]}})
+
+    def _save(self, project: Project) -> None:
+        changed = self.changed_on_disk()
+        if changed:
+            self.conflict = changed
+            raise UserErrorException(
+                f"{', '.join(changed)} changed on disk.", hint="Reload to see the change, or overwrite it."
+            )
+
+        self._write(project)
+
+    def _write(self, project: Project) -> None:
+        new = self._texts(project)
+        for path, text in new.items():
+            if self._on_disk.get(path) != text:
+                target = self.folder / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(text, encoding="utf-8", newline="")
+        for path in set(self._on_disk) - set(new):
+            (self.folder / path).unlink(missing_ok=True)
+
+        self.project = project
+        self._on_disk = new
+        self._changed()
+
+    def _travel(self, *, back: bool) -> None:
+        source, target = (self._undo, self._redo) if back else (self._redo, self._undo)
+        if source:
+            step = source[-1]
+            self._save(step.before if back else step.after)
+            self.shown = dict(step.shown)
+            source.pop()
+            target.append(step)
+
+    def _show(self, node: str, variant: str) -> None:
+        self.shown[node] = variant
+        self._graph = None
+
+    def _arrange(self, op: Mapping[str, Any]) -> None:
+        if op["op"] == "layout":
+            self.layout = Layout(direction=str(op.get("direction") or self.layout.direction))
+        else:
+            self.layout.positions |= {name: (float(x), float(y)) for name, (x, y) in op["positions"].items()}
+        self._write_layout()
+
+    def _write_layout(self) -> None:
+        file = self.folder / _LAYOUT_FILE
+        file.parent.mkdir(exist_ok=True)
+        data = {"direction": self.layout.direction, "positions": self.layout.positions}
+        file.write_text(dumps(data, indent=True), encoding="utf-8")
+
+    def _changed(self) -> None:
+        self._last_graph = self._graph or self._last_graph
+        self._graph = None
+        self._problems = None
+
+    def _texts(self, project: Project) -> dict[str, str]:
+        return {self.file.name: project.yaml, **project.sources}
+
+
+def _read_sources(folder: Path) -> dict[str, str]:
+    """The text files that nodes may use, by path relative to the flow."""
+    found: dict[str, str] = {}
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        is_hidden = any(part.startswith((".", "__pycache__")) for part in relative.parts)
+        if is_hidden or path.suffix not in LANGUAGES or path.name in ("flow.dag.yaml", "flow.dag.yml"):
+            continue
+
+        if path.is_file() and path.stat().st_size <= MAX_SOURCE_BYTES and (text := _text_or_none(path)) is not None:
+            found[relative.as_posix()] = text
+
+    return found
+
+
+def _text_or_none(path: Path) -> str | None:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _read_layout(folder: Path) -> Layout:
+    try:
+        data = loads((folder / _LAYOUT_FILE).read_bytes())
+        positions = {str(name): (float(x), float(y)) for name, (x, y) in data["positions"].items()}
+        return Layout(positions, "LR" if data["direction"] == "LR" else "TB")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Layout()

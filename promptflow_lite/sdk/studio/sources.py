@@ -1,0 +1,115 @@
+"""What a node's source file asks for, found by reading it; nothing is imported or run."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from functools import lru_cache
+
+from promptflow_lite.errors import PromptflowException
+from promptflow_lite.flow import check_template, template_variables
+
+LANGUAGES = {".py": "python", ".jinja2": "jinja", ".md": "markdown", ".yaml": "yaml", ".yml": "yaml", ".json": "json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """An input that a source file declares."""
+
+    name: str
+    type: str = ""
+    is_required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something wrong at a line of a source file."""
+
+    line: int
+    message: str
+    column: int | None = None
+    severity: str = "error"
+
+
+def language_of(path: str) -> str:
+    """The editor's language for a file name."""
+    return next((language for suffix, language in LANGUAGES.items() if path.endswith(suffix)), "text")
+
+
+def parameters_of(kind: str, source: str) -> list[Parameter]:
+    """The inputs of a template or of a script tool; empty when the source cannot be read."""
+    if kind in ("llm", "prompt", "custom_llm"):
+        return list(_template_parameters(source))
+
+    return list(_tool_parameters(source)) if kind == "python" else []
+
+
+def marks_of(language: str, source: str) -> list[Mark]:
+    """Syntax errors of a source file."""
+    if language == "python":
+        return _python_marks(source)
+
+    return _template_marks(source) if language == "jinja" else []
+
+
+@lru_cache(maxsize=256)
+def _template_parameters(source: str) -> tuple[Parameter, ...]:
+    try:
+        return tuple(Parameter(name, type_) for name, type_ in template_variables(source).items())
+    except PromptflowException:
+        return ()
+
+
+@lru_cache(maxsize=256)
+def _tool_parameters(source: str) -> tuple[Parameter, ...]:
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return ()
+
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    tools = [function for function in functions if any(_is_tool(item) for item in function.decorator_list)]
+    return _function_parameters(tools[0].args) if tools else ()
+
+
+def _is_tool(decorator: ast.expr) -> bool:
+    target = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return (isinstance(target, ast.Name) and target.id == "tool") or (
+        isinstance(target, ast.Attribute) and target.attr == "tool"
+    )
+
+
+def _function_parameters(arguments: ast.arguments) -> tuple[Parameter, ...]:
+    positional = [*arguments.posonlyargs, *arguments.args]
+    n_required = len(positional) - len(arguments.defaults)
+    found = [_parameter(argument, index < n_required) for index, argument in enumerate(positional)]
+    found += [
+        _parameter(argument, default is None)
+        for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    ]
+    return tuple(found)
+
+
+def _parameter(argument: ast.arg, is_required: bool) -> Parameter:
+    return Parameter(argument.arg, ast.unparse(argument.annotation) if argument.annotation else "", is_required)
+
+
+def _python_marks(source: str) -> list[Mark]:
+    try:
+        ast.parse(source)
+    except SyntaxError as error:
+        return [Mark(error.lineno or 1, error.msg, error.offset)]
+    except ValueError as error:
+        return [Mark(1, str(error))]
+
+    return []
+
+
+def _template_marks(source: str) -> list[Mark]:
+    try:
+        check_template(source)
+    except PromptflowException as error:
+        line = error.where.line if error.where and error.where.line else error.facts.get("lineno") or 1
+        return [Mark(int(line), str(error))]
+
+    return []

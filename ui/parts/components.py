@@ -1,0 +1,94 @@
+"""The studio's own components: canvas, cells, editor, diff and trace."""
+
+from __future__ import annotations
+
+import functools
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import streamlit as st
+
+OnOp = Callable[[Mapping[str, Any]], None]
+
+
+@functools.cache
+def _component(name: str) -> Any:
+    # Registered on first use: outside of a running app there is nowhere to register it.
+    return st.components.v2.component(
+        f"promptflow-lite.{name}", js=f"{name}-*.js", css=f"{name}-*.css", html='<div class="pfl-mount"></div>'
+    )
+
+
+def with_ops(name: str, data: Mapping[str, Any], *, key: str, on_op: OnOp) -> None:
+    """Show a component that sends operations, and apply each of them exactly once.
+
+    The component repeats what has not been acknowledged, so nothing is lost when reruns coalesce.
+    """
+    ack, epoch = f"{key}.ack", f"{key}.epoch"
+    st.session_state.setdefault(ack, 0)
+    st.session_state.setdefault(epoch, uuid.uuid4().hex)
+
+    def apply() -> None:
+        for op in st.session_state[key].get("ops") or []:
+            if op["seq"] > st.session_state[ack]:
+                st.session_state[ack] = op["seq"]
+                on_op(op)
+
+    payload = {**data, "ack": st.session_state[ack], "epoch": st.session_state[epoch]}
+    _component(name)(key=key, data=payload, default={"ops": []}, on_ops_change=apply)
+
+
+def canvas(data: Mapping[str, Any], *, key: str, on_op: OnOp) -> None:
+    """The flow as a graph."""
+    with_ops("flow_canvas", data, key=key, on_op=on_op)
+
+
+def notebook(data: Mapping[str, Any], *, key: str, on_op: OnOp) -> None:
+    """The flow as cells."""
+    with_ops("code_cell", data, key=key, on_op=on_op)
+
+
+def editor(
+    text: str,
+    *,
+    key: str,
+    name: str,
+    language: str,
+    on_op: OnOp,
+    height: str = "360px",
+    readonly: bool = False,
+    lints: list[dict[str, Any]] | None = None,
+    suggestions: list[dict[str, str]] | None = None,
+) -> None:
+    """One text to edit."""
+    data = {
+        "mode": "editor",
+        "id": name,
+        "text": text,
+        "language": language,
+        "readonly": readonly,
+        "lints": lints or [],
+        "suggestions": suggestions or [],
+        "height": height,
+    }
+    with_ops("code_cell", data, key=key, on_op=on_op)
+
+
+def diff(
+    before: str, after: str, *, key: str, language: str = "text", unified: bool = False, height: str = "auto"
+) -> None:
+    """Two texts and what differs between them."""
+    data = {"mode": "diff", "before": before, "after": after, "language": language, "unified": unified}
+    with_ops("code_cell", {**data, "height": height}, key=key, on_op=lambda op: None)
+
+
+def waterfall(trace: Mapping[str, Any], *, key: str) -> str:
+    """A trace; returns the id of the span that is selected."""
+    selected = (st.session_state.get(key) or {}).get("selected") or trace["spans"][0]["id"]
+    if selected not in trace["details"]:
+        selected = trace["spans"][0]["id"]
+
+    data = {"spans": trace["spans"], "total_ms": trace["total_ms"], "selected": selected}
+    _component("trace_waterfall")(key=key, data=data, default={"selected": None}, on_selected_change=lambda: None)
+    return str(selected)

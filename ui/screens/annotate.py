@@ -1,0 +1,5 @@
+"""annotate."""
+
+from parts.frame import title
+
+title("annotate")

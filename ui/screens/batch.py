@@ -1,0 +1,5 @@
+"""batch."""
+
+from parts.frame import title
+
+title("batch")

@@ -1,0 +1,5 @@
+"""chat."""
+
+from parts.frame import title
+
+title("chat")

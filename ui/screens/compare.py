@@ -1,0 +1,5 @@
+"""compare."""
+
+from parts.frame import title
+
+title("compare")

@@ -1,0 +1,5 @@
+"""connections."""
+
+from parts.frame import title
+
+title("connections")

@@ -1,0 +1,5 @@
+"""endpoints."""
+
+from parts.frame import title
+
+title("endpoints")

@@ -1,0 +1,5 @@
+"""models."""
+
+from parts.frame import title
+
+title("models")

@@ -1,0 +1,5 @@
+"""run."""
+
+from parts.frame import title
+
+title("run")

@@ -1,0 +1,5 @@
+"""runs."""
+
+from parts.frame import title
+
+title("runs")

@@ -1,0 +1,5 @@
+"""variants."""
+
+from parts.frame import title
+
+title("variants")
