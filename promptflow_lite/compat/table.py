@@ -57,6 +57,7 @@ _TYPES = "promptflow_lite.tools.types"
 _CONNECTIONS = "promptflow_lite.connections"
 _INTERNALS = "promptflow_lite.sdk.original.internals"
 _SDK = "promptflow_lite.sdk"
+_MESSAGES = "promptflow_lite.tools.builtin.messages"
 _TRACING = "promptflow_lite.tracing"
 
 _ERRORS = {
@@ -133,9 +134,7 @@ TABLE: dict[str, dict[str, Entry]] = {
         "__version__": _works(f"{_INTERNALS}:VERSION"),
     },
     "promptflow.core._flow": {**_FLOW, **_PROMPTY},
-    "promptflow.core._prompty_utils": _group(
-        _INTERNALS, "convert_prompt_template format_llm_response parse_chat render_jinja_template"
-    ),
+    "promptflow.core._prompty_utils": _group(_MESSAGES, "parse_chat render_jinja_template"),
     "promptflow.core._model_configuration": _MODEL_CONFIGURATION,
     "promptflow.core._connection": _CONNECTION_CLASSES,
     "promptflow.core._errors": _ERRORS,
@@ -266,16 +265,19 @@ TABLE: dict[str, dict[str, Entry]] = {
     ),
     "promptflow.tools": {},
     "promptflow.tools.aoai": {
-        **_group("promptflow_lite.sdk.original.llm_functions", "AzureOpenAI"),
-        "chat": _works("promptflow_lite.sdk.original.llm_functions:azure_chat"),
-        "completion": _works("promptflow_lite.sdk.original.llm_functions:azure_completion"),
+        **_group("promptflow_lite.tools.builtin.llm_functions", "AzureOpenAI"),
+        "chat": _works("promptflow_lite.tools.builtin.llm_functions:azure_chat"),
+        "completion": _works("promptflow_lite.tools.builtin.llm_functions:azure_completion"),
     },
     "promptflow.tools.openai": {
-        **_group("promptflow_lite.sdk.original.llm_functions", "OpenAI"),
-        "chat": _works("promptflow_lite.sdk.original.llm_functions:openai_chat"),
-        "completion": _works("promptflow_lite.sdk.original.llm_functions:openai_completion"),
+        **_group("promptflow_lite.tools.builtin.llm_functions", "OpenAI"),
+        "chat": _works("promptflow_lite.tools.builtin.llm_functions:openai_chat"),
+        "completion": _works("promptflow_lite.tools.builtin.llm_functions:openai_completion"),
     },
-    "promptflow.tools.common": _group(_INTERNALS, "parse_chat render_jinja_template build_messages to_bool"),
+    "promptflow.tools.common": {
+        **_group(_MESSAGES, "parse_chat render_jinja_template build_messages"),
+        "to_bool": _works(f"{_INTERNALS}:to_bool"),
+    },
     "promptflow.tools.embedding": _group("promptflow_lite.tools.builtin.embedding", "embedding"),
     "promptflow.tools.exception": _ERRORS,
     "promptflow.evals": {"evaluate": _works("promptflow_lite.evals:evaluate")},

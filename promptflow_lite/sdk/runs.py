@@ -513,7 +513,7 @@ def _flow_text(flow: str | Path | Flow) -> str:
 
 
 def runs_folder(flow: Flow) -> Path:
-    """The folder in which runs of a flow keep their files: `run.output_path` of the settings, else one in `PFL_HOME`."""
+    """Where runs of a flow keep their files: `run.output_path` of the settings, else a folder in `PFL_HOME`."""
     from promptflow_lite.sdk.config import ConfigOperations
 
     configured = ConfigOperations().get("run.output_path")

@@ -6,7 +6,7 @@ import builtins
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
 from promptflow_lite._utils.jsonable import dumps, loads
 from promptflow_lite.records import Span, TraceRecord
@@ -49,6 +49,15 @@ class TraceRepository:
         query = select(traces).where(traces.c.trace_id.startswith(trace_id, autoescape=True)).order_by(traces.c.id)
         with self._database.read() as connection:
             return [_from_row(row) for row in connection.execute(query).mappings()]
+
+    def delete(self, collection: str, *, started_before: float | None = None) -> int:
+        """Remove the traces of a collection; returns how many there were."""
+        query = delete(traces).where(traces.c.collection == collection)
+        if started_before is not None:
+            query = query.where(traces.c.start_time < started_before)
+
+        with self._database.write() as connection:
+            return int(connection.execute(query).rowcount)
 
 
 def _values(record: TraceRecord) -> dict[str, Any]:

@@ -249,15 +249,17 @@ class ConnectionProvider:
 
     def get(self, name: str, **_ignored: Any) -> Any:
         """A connection with its secrets."""
-        from promptflow_lite.sdk.pf_client import PFClient
-
-        return PFClient().connections.get(name, with_secrets=True)
+        return _pf_client().connections.get(name)
 
     def list(self, **_ignored: Any) -> Any:
         """All connections, without their secrets."""
-        from promptflow_lite.sdk.pf_client import PFClient
+        return _pf_client().connections.list(all_results=True)
 
-        return PFClient().connections.list(all_results=True)
+
+def _pf_client() -> Any:
+    from promptflow_lite.sdk.pf_client import PFClient
+
+    return PFClient()
 
 
 # --- files and templates
@@ -283,30 +285,18 @@ def dump_yaml(data: Any, stream: Any = None, **_ignored: Any) -> str | None:
     return None
 
 
-def render_jinja_template(
-    prompt: Any, trim_blocks: bool = True, keep_trailing_newline: bool = True, **variables: Any
-) -> str:
-    """Render a template's text in the sandbox of prompt nodes."""
-    from promptflow_lite.flow.templates import render_template
+def render_jinja_template(template_path: Any, *, trim_blocks: bool = True, **variables: Any) -> str:
+    """Render a template file in the sandbox of prompt nodes."""
+    from promptflow_lite.flow import render_template
 
-    return render_template(str(prompt), variables)
+    return render_template(Path(template_path).read_text(encoding="utf-8"), variables)
 
 
 def render_jinja_template_content(template_content: str, **variables: Any) -> str:
-    """`render_jinja_template` under its internal name."""
-    return render_jinja_template(template_content, **variables)
+    """Render a template's text in the sandbox of prompt nodes."""
+    from promptflow_lite.flow import render_template
 
-
-def parse_chat(chat_str: str, images: Any = None, valid_roles: Any = None, **_ignored: Any) -> list[dict[str, Any]]:
-    """Split a rendered template into chat messages."""
-    from promptflow_lite.flow.chat_messages import parse_chat as parse
-
-    return parse(chat_str, list(images or []))
-
-
-def build_messages(prompt: Any, images: Any = None, **variables: Any) -> list[dict[str, Any]]:
-    """Render a template and split it into chat messages."""
-    return parse_chat(render_jinja_template(prompt, **variables), images)
+    return render_template(template_content, variables)
 
 
 def to_bool(value: Any) -> bool:
