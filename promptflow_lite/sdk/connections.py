@@ -43,7 +43,7 @@ class ConnectionOperations:
         previous = self._store.connections.get(connection.name or "")
         existing = from_record(previous, self._cipher) if previous and keep_secrets else None
         complete = merge_placeholders(connection, existing)
-        record = to_record(complete, self._cipher, previous=previous)
+        record = to_record(complete, self._cipher)
         self._store.connections.put(record)
         return public_from_record(record)
 
