@@ -31,10 +31,10 @@ _ROLE_WORDS = "|".join(ROLES)
 _ROLE_HEADER = re.compile(rf"^\s*#?\s*({_ROLE_WORDS})\s*:\s*\n", re.IGNORECASE | re.MULTILINE)
 # A header at the very end of a value counts too: the template may continue with a line break.
 _INJECTED_HEADER = re.compile(rf"^(\s*#?\s*)(?=(?:{_ROLE_WORDS})\s*:\s*(?:\n|\Z))", re.IGNORECASE | re.MULTILINE)
-_NAMED = re.compile(r"\A\s*#{0,2}\s*name\s*:\s*\n\s*(\S+)\s*\n\s*#{0,2}\s*content\s*:\s*(?:\n(.*))?\Z", re.DOTALL)
-_TOOL_ANSWER = re.compile(
-    r"\A\s*#{0,2}\s*tool_call_id\s*:\s*\n\s*(\S+)\s*\n\s*#{0,2}\s*content\s*:\s*(?:\n(.*))?\Z", re.DOTALL
-)
+_NAME_AND_CONTENT = r"[ \t]*#{0,2}\s*name\s*:\s*\n\s*(\S+)\s*\n\s*#{0,2}\s*content\s*:\s*(?:\n(.*))?\Z"
+_NAMED = re.compile(rf"\A\s*{_NAME_AND_CONTENT}", re.DOTALL)
+_NAMED_ANYWHERE = re.compile(rf"^{_NAME_AND_CONTENT}", re.DOTALL | re.MULTILINE)
+_TOOL_ANSWER = re.compile(rf"^{_NAME_AND_CONTENT.replace('name', 'tool_call_id')}", re.DOTALL | re.MULTILINE)
 _LIST_TOKEN = re.compile(r"""[\[\]]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
 _TOOL_CALLS = re.compile(r"^\s*#{0,2}\s*tool_calls\s*:\s*\n+\s*(?=\[)", re.MULTILINE)
 
@@ -186,7 +186,7 @@ class _MessageParser:
             if calls is not None:
                 return {"role": role, "tool_calls": calls}
 
-        named = _NAMED.match(chunk)
+        named = (_NAMED_ANYWHERE.search if role == "function" else _NAMED.match)(chunk)
         if named:
             return {"role": role, "name": named.group(1), "content": self._content(named.group(2) or "")}
 
@@ -199,7 +199,7 @@ class _MessageParser:
         return {"role": role, "content": self._content(chunk)}
 
     def _tool_answer(self, chunk: str) -> Message:
-        match = _TOOL_ANSWER.match(chunk)
+        match = _TOOL_ANSWER.search(chunk)
         if not match:
             raise ChatAPIToolRoleInvalidFormat(
                 "A tool message must give the id of its tool call before its content.",
@@ -213,14 +213,14 @@ class _MessageParser:
         if not self._image_by_line:
             return text
 
-        lines = [line.strip() for line in text.split("\n")]
-        if not any(line in self._image_by_line for line in lines):
+        lines = text.split("\n")
+        if not any(line.strip() in self._image_by_line for line in lines):
             return text
 
-        return [self._part(line) for line in lines if line]
+        return [self._part(line) for line in lines if line.strip()]
 
     def _part(self, line: str) -> dict[str, Any]:
-        image = self._image_by_line.get(line)
+        image = self._image_by_line.get(line.strip())
         if image is None:
             return {"type": "text", "text": line}
 

@@ -11,6 +11,7 @@ from promptflow_lite.providers.resolve import (
     is_local_connection,
 )
 from promptflow_lite.providers.retry import RateLimiter, RetryPolicy
+from promptflow_lite.providers.usage import count_tokens
 
 __all__ = [
     "Body",
@@ -24,6 +25,7 @@ __all__ = [
     "RateLimiter",
     "RetryPolicy",
     "client_for",
+    "count_tokens",
     "default_model",
     "fake_model",
     "forget_clients",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -149,7 +150,10 @@ def _known_class(cls: type[BaseException]) -> str | None:
 
 
 def _transport_class(error: Exception) -> str | None:
-    """Errors of the HTTP library below, which surface unwrapped while a stream is read."""
+    """Errors of the HTTP and JSON libraries below, which surface unwrapped."""
+    if isinstance(error, json.JSONDecodeError):
+        return "APIResponseValidationError"
+
     if not any(base.__module__.split(".")[0] in ("httpx", "httpx2", "httpcore") for base in type(error).__mro__):
         return "APIConnectionError" if isinstance(error, ConnectionError) else None
 

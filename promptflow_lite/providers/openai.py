@@ -101,6 +101,13 @@ class OpenAIModelClient:
     def embed(self, body: Body, *, timeout_s: float | None = None) -> Body:
         return self._request(_EMBEDDINGS, body, timeout_s)
 
+    def close(self) -> None:
+        """Close the connections to the server; a later request opens new ones."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
     def _request(self, path: str, body: Body, timeout_s: float | None) -> Body:
         def attempt() -> Body:
             start = self._limiter.acquire(_expected_tokens(body))
@@ -120,15 +127,19 @@ class OpenAIModelClient:
         if self._asks_for_usage():
             body.setdefault("stream_options", {"include_usage": True})
 
-        def attempt() -> tuple[Body | None, Iterator[Any], Any]:
+        def attempt() -> tuple[Body | None, Any, Any]:
             start = self._limiter.acquire(_expected_tokens(body))
-            chunks = self._guarded(lambda: iter(self._post(path, body, timeout_s, is_stream=True)), body)
-            return self._guarded(lambda: next(chunks, None), body), chunks, start
+            stream = self._guarded(lambda: self._post(path, body, timeout_s, is_stream=True), body)
+            try:
+                return self._guarded(lambda: next(stream, None), body), stream, start
+            except BaseException:
+                stream.close()
+                raise
 
-        first, rest, start = self._retried(attempt)
-        return self._chunks(body, first, rest, start)
+        first, stream, start = self._retried(attempt)
+        return self._chunks(body, first, stream, start)
 
-    def _chunks(self, body: Body, first: Body | None, rest: Iterator[Any], start: Any) -> Iterator[Body]:
+    def _chunks(self, body: Body, first: Body | None, stream: Any, start: Any) -> Iterator[Body]:
         texts: list[str] = []
         usage: dict[str, Any] | None = None
         chunk: Any = first
@@ -140,16 +151,13 @@ class OpenAIModelClient:
                 texts += answer_texts(chunk)
                 usage = chunk.get("usage") or usage
                 yield chunk
-                chunk = self._guarded(lambda: next(rest, None), body)
+                chunk = self._guarded(lambda: next(stream, None), body)
 
             if usage is None:
                 usage = estimate_usage(body, "".join(texts))
                 yield {"object": "chat.completion.chunk", "choices": [], "usage": usage}
         finally:
-            close = getattr(rest, "close", None)
-            if close is not None:
-                close()
-
+            stream.close()
             total = usage or estimate_usage(body, "".join(texts))
             self._limiter.settle(start, total.get("total_tokens") or 0)
 

@@ -135,23 +135,26 @@ class _ClientCache:
     """The most recently used clients by content of their connection."""
 
     def __init__(self) -> None:
-        self._clients: OrderedDict[str, ModelClient] = OrderedDict()
+        self._clients: OrderedDict[str, TracedClient] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: str, make: Callable[[], ModelClient]) -> ModelClient:
+    def get(self, key: str, make: Callable[[], TracedClient]) -> TracedClient:
         with self._lock:
             if key not in self._clients:
                 self._clients[key] = make()
 
             self._clients.move_to_end(key)
-            while len(self._clients) > _MAX_CLIENTS:
-                self._clients.popitem(last=False)
+            if len(self._clients) > _MAX_CLIENTS:
+                self._clients.popitem(last=False)  # whoever still uses it may finish; its sockets close with it
 
             return self._clients[key]
 
     def clear(self) -> None:
         with self._lock:
+            clients = list(self._clients.values())
             self._clients.clear()
+        for client in clients:
+            client.close()
 
 
 _clients = _ClientCache()

@@ -25,6 +25,12 @@ class TracedClient:
     def __repr__(self) -> str:
         return f"TracedClient({self.client!r})"
 
+    def close(self) -> None:
+        """Let go of what the client holds open, if it holds anything."""
+        close = getattr(self.client, "close", None)
+        if close is not None:
+            close()
+
     def chat(self, body: Body, *, timeout_s: float | None = None) -> Body:
         return _traced("openai_chat", "LLM", body, lambda: self.client.chat(body, timeout_s=timeout_s))
 

@@ -44,6 +44,11 @@ def estimate_request_tokens(request: Body) -> int:
     return _estimate("".join(_texts(request.get("prompt", request.get("input")))))
 
 
+def count_tokens(content: str | list[dict[str, Any]]) -> int:
+    """Roughly how many tokens a text or a list of chat messages has."""
+    return _estimate(content) if isinstance(content, str) else estimate_request_tokens({"messages": content})
+
+
 def answer_texts(answer: Body) -> list[str]:
     """Generated texts of an answer or of a chunk, of all choices."""
     texts = []

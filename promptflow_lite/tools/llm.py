@@ -36,7 +36,9 @@ from promptflow_lite.providers import Body, ModelClient, client_for, default_mod
 from promptflow_lite.tools.base import NO_DEFAULT, Parameter, ResolvedTool, ToolContext
 from promptflow_lite.tools.choices import LABEL, choose
 from promptflow_lite.tools.literals import prepare_literals
-from promptflow_lite.tools.llm_apis import APIS, AZURE, CHAT, OPENAI, LlmApi
+from promptflow_lite.tools.llm_apis import APIS, AZURE, CHAT, OPENAI, LlmApi, check_functions, check_tools
+
+__all__ = ["check_functions", "check_tools", "resolve_llm_tool", "send"]
 
 _PROVIDER_BY_KIND: tuple[tuple[type[Connection], str], ...] = (
     (AzureOpenAIConnection, AZURE),
@@ -48,7 +50,7 @@ _OWN_OPTIONS = {
     "choices_output": Parameter(name="choices_output", types=("string",), default=LABEL),
 }
 """Options of this package; a template that reads a variable of such a name keeps it as a variable."""
-_MESSAGE_KEYS = ("content", "role", "function_call", "tool_calls")
+_MESSAGE_KEYS = ("content", "refusal", "role", "annotations", "audio", "function_call", "tool_calls")
 
 
 class Backend(NamedTuple):

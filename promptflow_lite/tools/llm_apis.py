@@ -70,9 +70,9 @@ _COMPLETION_ONLY: tuple[tuple[str, str, Any], ...] = (
 
 def _azure_chat(arguments: Arguments) -> Body:
     body = {"model": arguments.get("deployment_name"), **_chat_options(arguments), "n": int(arguments.get("n") or 1)}
-    if arguments.get("tools") is not None:
-        validate_tools(arguments["tools"])
-        body.update(tools=arguments["tools"], tool_choice=_tool_choice(arguments.get("tool_choice")))
+    if arguments.get("tools"):
+        check_tools(arguments["tools"], arguments.get("tool_choice"))
+        body.update(tools=arguments["tools"], tool_choice=arguments.get("tool_choice") or "auto")
     else:
         body.update(_functions(arguments))
 
@@ -81,7 +81,7 @@ def _azure_chat(arguments: Arguments) -> Body:
 
 def _openai_chat(arguments: Arguments) -> Body:
     body = {"model": arguments.get("model") or "", **_chat_options(arguments)}
-    if arguments.get("tools") is not None:
+    if arguments.get("tools"):
         body.update(tools=arguments["tools"], tool_choice=arguments.get("tool_choice"))
     else:
         body.update(_functions(arguments))
@@ -125,55 +125,62 @@ def _sampling(arguments: Arguments) -> Body:
     return options
 
 
-def _completion(model_parameter: str) -> Callable[[Arguments], Body]:
-    def build(arguments: Arguments) -> Body:
-        body: Body = {
-            "model": arguments.get(model_parameter) or "",
-            **_sampling(arguments),
-            "max_tokens": int(_given(arguments, "max_tokens", 16)),
-            "n": int(_given(arguments, "n", 1)),
-            "echo": to_bool(arguments.get("echo")),
-            "best_of": int(_given(arguments, "best_of", 1)),
-            "logit_bias": arguments.get("logit_bias") or {},
-            "user": arguments.get("user") or "",
-        }
-        if arguments.get("suffix"):
-            body["suffix"] = arguments["suffix"]
+def _azure_completion(arguments: Arguments) -> Body:
+    return {"model": arguments.get("deployment_name"), **_completion_options(arguments)}
 
-        if arguments.get("logprobs"):
-            body["logprobs"] = int(arguments["logprobs"])
 
-        return body
+def _openai_completion(arguments: Arguments) -> Body:
+    penalties = dict.fromkeys(("presence_penalty", "frequency_penalty"))
+    return {"model": arguments.get("model") or "", **penalties, **_completion_options(arguments)}
 
-    return build
+
+def _completion_options(arguments: Arguments) -> Body:
+    """Unlike chat, completion sends most parameters even when they are not given, as null."""
+    limit = arguments.get("max_tokens", 16)
+    return {
+        "suffix": None,
+        "stop": None,
+        "logprobs": int(arguments["logprobs"]) if arguments.get("logprobs") else None,
+        "logit_bias": {},
+        "user": "",
+        **_sampling(arguments),
+        **({"suffix": arguments["suffix"]} if arguments.get("suffix") else {}),
+        "max_tokens": None if limit is None else int(limit),
+        "n": int(_given(arguments, "n", 1)),
+        "echo": to_bool(arguments.get("echo")),
+        "best_of": int(_given(arguments, "best_of", 1)),
+    }
 
 
 def _functions(arguments: Arguments) -> Body:
-    if arguments.get("functions") is None:
+    if not arguments.get("functions"):
         return {}
 
-    validate_functions(arguments["functions"])
-    choice = arguments.get("function_call")
-    return {"functions": arguments["functions"], "function_call": _function_call(choice)}
+    check_functions(arguments["functions"], arguments.get("function_call"))
+    return {"functions": arguments["functions"], "function_call": arguments.get("function_call") or "auto"}
 
 
-def validate_functions(functions: Any) -> None:
-    """Raise `ChatAPIInvalidFunctions` unless these are function descriptions."""
-    if not isinstance(functions, list) or not functions:
-        raise ChatAPIInvalidFunctions(
-            "functions must be a list with at least one function.", hint="Leave it out if there is none."
-        )
+def check_functions(functions: Any, function_call: Any = None) -> None:
+    """Raise `ChatAPIInvalidFunctions` unless these are function descriptions and a choice among them."""
+    if not isinstance(functions, list):
+        raise ChatAPIInvalidFunctions("functions must be a list.", hint="Leave it out if there is none.")
 
     for index, function in enumerate(functions):
         problem = _function_problem(function)
         if problem:
             raise ChatAPIInvalidFunctions(f"Function {index} {problem}.", hint=_FUNCTION_HINT, index=index)
 
+    is_named = isinstance(function_call, dict) and "name" in function_call
+    if function_call not in (None, "", "auto", "none") and not is_named:
+        raise ChatAPIInvalidFunctions(
+            f"function_call {function_call!r} is not valid.", hint='Use auto, none or {"name": …}.'
+        )
 
-def validate_tools(tools: Any) -> None:
-    """Raise `ChatAPIInvalidTools` unless these are tool descriptions."""
-    if not isinstance(tools, list) or not tools:
-        raise ChatAPIInvalidTools("tools must be a list with at least one tool.", hint="Leave it out if there is none.")
+
+def check_tools(tools: Any, tool_choice: Any = None) -> None:
+    """Raise `ChatAPIInvalidTools` unless these are tool descriptions and a choice among them."""
+    if not isinstance(tools, list):
+        raise ChatAPIInvalidTools("tools must be a list.", hint="Leave it out if there is none.")
 
     for index, tool in enumerate(tools):
         if not isinstance(tool, dict) or "type" not in tool or "function" not in tool:
@@ -186,6 +193,13 @@ def validate_tools(tools: Any) -> None:
         problem = _function_problem(tool["function"])
         if problem:
             raise ChatAPIInvalidTools(f"The function of tool {index} {problem}.", hint=_FUNCTION_HINT, index=index)
+
+    is_named = isinstance(tool_choice, dict) and "name" in (tool_choice.get("function") or {})
+    if tool_choice not in (None, "", "auto", "none", "required") and not is_named:
+        raise ChatAPIInvalidTools(
+            f"tool_choice {tool_choice!r} is not valid.",
+            hint='Use auto, none, required or {"type": "function", "function": {"name": …}}.',
+        )
 
 
 _FUNCTION_HINT = 'Write {"name": …, "parameters": {"type": "object", "properties": {}}}.'
@@ -204,30 +218,6 @@ def _function_problem(function: Any) -> str | None:
         return "has parameters that are no JSON schema of type object"
 
     return None if isinstance(parameters.get("properties"), dict) else "has parameters without a properties mapping"
-
-
-def _tool_choice(choice: Any) -> Any:
-    if choice is None or choice == "":
-        return "auto"
-
-    is_named = isinstance(choice, dict) and isinstance(choice.get("function"), dict) and "name" in choice["function"]
-    if choice in ("auto", "none", "required") or is_named:
-        return choice
-
-    raise ChatAPIInvalidTools(
-        f"tool_choice {choice!r} is not valid.",
-        hint='Use auto, none, required or {"type": "function", "function": {"name": …}}.',
-    )
-
-
-def _function_call(choice: Any) -> Any:
-    if choice is None or choice == "":
-        return "auto"
-
-    if choice in ("auto", "none") or (isinstance(choice, dict) and "name" in choice):
-        return choice
-
-    raise ChatAPIInvalidFunctions(f"function_call {choice!r} is not valid.", hint='Use auto, none or {"name": …}.')
 
 
 def to_bool(value: Any) -> bool:
@@ -264,7 +254,7 @@ APIS: dict[tuple[str, str], LlmApi] = {
         parameters=_parameters(
             ("connection", "AzureOpenAIConnection"), ("deployment_name", "string"), *_COMMON, *_COMPLETION_ONLY
         ),
-        build=_completion("deployment_name"),
+        build=_azure_completion,
     ),
     (OPENAI, CHAT): LlmApi(
         provider=OPENAI,
@@ -280,6 +270,6 @@ APIS: dict[tuple[str, str], LlmApi] = {
         parameters=_parameters(
             ("connection", "OpenAIConnection"), ("model", "string", ""), *_COMMON, *_COMPLETION_ONLY
         ),
-        build=_completion("model"),
+        build=_openai_completion,
     ),
 }

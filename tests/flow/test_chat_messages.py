@@ -104,13 +104,13 @@ def test_incomplete_tool_and_function_messages_are_errors(text, error):
 def test_image_lines_become_parts():
     picture = Picture(b"x")
     messages = parse_chat(
-        "user:\nLook:\n  Image(0a1b2c3d)\n\nWell?\nsystem:\nno picture", [picture], image_detail="low"
+        "user:\nLook: \n  Image(0a1b2c3d)\n\nWell?\nsystem:\nno picture", [picture], image_detail="low"
     )
     assert messages == [
         {
             "role": "user",
             "content": [
-                {"type": "text", "text": "Look:"},
+                {"type": "text", "text": "Look: "},
                 {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA", "detail": "low"}},
                 {"type": "text", "text": "Well?"},
             ],

@@ -125,28 +125,30 @@ def test_tools_give_the_whole_message(tmp_path):
         assert run(tool)["tool_calls"] == [call]
         assert model.calls[-1].body["tool_choice"] == choice
     tool = resolve(tmp_path, "user:\nq", FakeModel(default="x"), functions=FUNCTIONS)
-    assert run(tool) == {"content": "x", "role": "assistant", "function_call": None, "tool_calls": None}
+    keys = ("refusal", "annotations", "audio", "function_call", "tool_calls")
+    assert run(tool) == {"content": "x", "role": "assistant", **dict.fromkeys(keys)}
+    assert run(resolve(tmp_path, "user:\nq", FakeModel(default="x"), tools=[])) == "x"
 
 
 @pytest.mark.parametrize(
     ("inputs", "error"),
     [
-        ({"functions": []}, ChatAPIInvalidFunctions),
+        ({"functions": {"name": "f"}}, ChatAPIInvalidFunctions),
         ({"functions": ["f"]}, ChatAPIInvalidFunctions),
         ({"functions": [{"name": "f"}]}, ChatAPIInvalidFunctions),
         ({"functions": [{"name": "f", "parameters": {"type": "object"}}]}, ChatAPIInvalidFunctions),
         ({"functions": FUNCTIONS, "function_call": "maybe"}, ChatAPIInvalidFunctions),
         ({"functions": FUNCTIONS, "stream": True}, FunctionCallNotSupportedInStreamMode),
-        ({"tools": []}, ChatAPIInvalidTools),
+        ({"tools": "f"}, ChatAPIInvalidTools),
         ({"tools": [{"type": "function"}]}, ChatAPIInvalidTools),
         ({"tools": [{"type": "function", "function": {}}]}, ChatAPIInvalidTools),
         ({"tools": TOOLS, "tool_choice": "maybe"}, ChatAPIInvalidTools),
     ],
 )
 def test_malformed_tools_and_functions_are_refused_before_any_request(tmp_path, model, inputs, error):
-    tool = resolve(tmp_path, "user:\nq", model, kind=AzureOpenAIConnection, **inputs)
+    tool = resolve(tmp_path, "user:\nq", model, kind=AzureOpenAIConnection)
     with pytest.raises(error) as caught:
-        run(tool)
+        run(tool, **inputs)
     assert caught.value.hint
     assert model.calls == []
 
