@@ -17,7 +17,7 @@ from promptflow_lite.errors import (
 from promptflow_lite.flow import PromptyFlow
 from promptflow_lite.providers import ModelClient, client_for, default_model
 from promptflow_lite.providers.usage import estimate_request_tokens
-from promptflow_lite.tools.llm_apis import validate_functions, validate_tools
+from promptflow_lite.tools.llm_apis import check_functions, check_tools
 from promptflow_lite.tools.model_configuration import ModelConfiguration, connection_of
 
 _IMAGE_TEXT = re.compile(r"\Adata:image/([^;]*);(path|base64|url)\s*:\s*(.*)\Z", re.DOTALL)
@@ -217,12 +217,12 @@ def _names_credentials(configuration: Mapping[str, Any]) -> bool:
 def _checked_tools(parameters: Body) -> Body:
     """`tools` win over `functions`; either is checked before it is sent."""
     if parameters.get("tools"):
-        validate_tools(parameters["tools"])
+        check_tools(parameters["tools"], parameters.get("tool_choice"))
         kept = {key: value for key, value in parameters.items() if key not in ("functions", "function_call")}
         return {**kept, "tool_choice": parameters.get("tool_choice") or "auto"}
 
     if parameters.get("functions"):
-        validate_functions(parameters["functions"])
+        check_functions(parameters["functions"], parameters.get("function_call"))
         return {**parameters, "function_call": parameters.get("function_call") or "auto"}
 
     return parameters
