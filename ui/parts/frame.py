@@ -30,11 +30,12 @@ PAGES: dict[str, list[dict[str, Any]]] = {
 _STYLE = """
 <style>
 .stMainBlockContainer { padding: 4.4rem 1.75rem 1.5rem; }
-.stMainBlockContainer h2 { padding: 0; }
-.stMainBlockContainer h4, .stMainBlockContainer h5 { padding: 0.4rem 0 0.2rem; }
-[data-testid="stMetric"] { padding: 0.35rem 0.7rem; }
+.stMainBlockContainer h2 { padding: 0 0 1rem; font-size: 1.7rem; }
+.stMainBlockContainer h3 { padding: 0 0 1rem; font-size: 1.4rem; }
+.stMainBlockContainer h4 { padding: 0.9rem 0 1rem; font-size: 1.15rem; }
+.stMainBlockContainer h5 { padding: 0 0 1rem; font-size: 1rem; }
+[data-testid="stMetric"] { padding: 0.5rem 0.9rem !important; }
 [data-testid="stMetricValue"] { font-size: 1.35rem; }
-[data-testid="stCaptionContainer"] p { margin-bottom: 0; }
 .stVerticalBlock { gap: 0.7rem; }
 </style>
 """

@@ -86,7 +86,7 @@ def lines_frame(lines: list[LineResult], scores: dict[str, dict[int, dict[str, A
     rows = []
     for line in lines:
         row: dict[str, Any] = {"Line": line.line_number, "Status": status_mark(line.status)}
-        row |= {f"inputs.{name}": short(value) for name, value in (line.inputs or {}).items()}
+        row |= {f"inputs.{name}": short(value) for name, value in (line.inputs or {}).items() if name != "line_number"}
         row |= {f"outputs.{name}": short(value) for name, value in (line.output or {}).items()}
         for evaluator, outputs in scores.items():
             values = outputs.get(line.line_number or 0, {})

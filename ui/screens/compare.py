@@ -1,5 +1,225 @@
-"""compare."""
+"""Compare: which variant is better, by how much, and how sure that is; then the rows that changed."""
 
-from parts.frame import title
+from __future__ import annotations
 
-title("compare")
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+from parts.components import diff
+from parts.frame import empty, title
+from parts.inspect import show_value
+from parts.state import shown_errors, workspace
+from parts.text import short
+
+from promptflow_lite.sdk.studio import chart_rows, cost_rows, headline, report_html, score_rows, sentences
+
+MAX_CHANGED = 500
+COLOURS = {"better": "green", "worse": "red", "inconclusive": "gray"}
+
+
+def choose() -> list[str]:
+    """The runs to compare."""
+    client = workspace().client
+    known = [run.name for run in client.store.runs.list(200) if not run.run]
+    asked = [name for name in st.query_params.get("runs", "").split(",") if name]
+    options = list(dict.fromkeys([*asked, *known]))
+    chosen = st.multiselect(
+        "Runs; the first is the baseline",
+        options,
+        default=asked,
+        key="compare_runs",
+        placeholder="Choose two or more runs",
+    )
+    if chosen:
+        st.query_params["runs"] = ",".join(chosen)
+    return chosen
+
+
+@st.cache_data(show_spinner="Comparing…", max_entries=8)
+def compared(names: tuple[str, ...], stamp: tuple[Any, ...]) -> Any:
+    """The comparison; computed again when a run or its evaluations change."""
+    return workspace().client.evaluations.compare(list(names))
+
+
+def stamp(names: list[str]) -> tuple[Any, ...]:
+    """Something that changes when the results do."""
+    store = workspace().client.store
+    runs = [store.runs.get(name) for name in names]
+    runs += [child for name in names for child in store.runs.list(None, base_run=name)]
+    return tuple((run.name, run.status.value, run.completed_lines, run.failed_lines, run.end_time) for run in runs)
+
+
+def metric_section(comparison: Any, metric: Any) -> None:
+    """Table, verdict in words and intervals of one metric."""
+    st.markdown(f"#### {metric.name}")
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        frame = pd.DataFrame(score_rows(comparison, metric)).set_index("Variant")
+        st.dataframe(frame.drop(columns=["Interval of the difference"]), height="content")
+        for pair, sentence in zip(metric.pairs, sentences(comparison, metric), strict=True):
+            colour = COLOURS.get(pair.verdict, "gray")
+            st.markdown(f":{colour}-badge[{pair.verdict}] {sentence}")
+    with right:
+        interval_chart(chart_rows(metric), comparison.settings.level)
+
+
+def interval_chart(rows: list[dict[str, Any]], level: float) -> None:
+    """Means as points on their intervals."""
+    if not rows:
+        return
+
+    base = alt.Chart(pd.DataFrame(rows)).encode(
+        y=alt.Y("Variant:N", sort=None, title=None, axis=alt.Axis(labelLimit=220))
+    )
+    bars = base.mark_rule(strokeWidth=3, opacity=0.5).encode(
+        x=alt.X("low:Q", title=f"mean and {level:.0%} interval", scale=alt.Scale(zero=False)), x2="high:Q"
+    )
+    points = base.mark_point(filled=True, size=110, opacity=1).encode(
+        x="mean:Q", tooltip=["Variant", "mean", "low", "high"]
+    )
+    st.altair_chart((bars + points).properties(height=40 + 42 * len(rows)), width="stretch")
+
+
+def changed_section(comparison: Any) -> None:
+    """Rows on which a variant and the baseline differ, the worst first."""
+    others = [candidate.label for candidate in comparison.candidates[1:]]
+    if not others or not comparison.metrics:
+        return
+
+    st.markdown("#### Rows that changed")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        metric = st.selectbox("Metric", [metric.name for metric in comparison.metrics], key="changed_metric", width=220)
+        candidate = st.selectbox("Variant", others, key="changed_candidate", width=320)
+    rows = comparison.changed_rows(metric, candidate)
+    if not rows:
+        empty("No row scores differently.", f"{candidate} and {comparison.baseline} agree on every row in {metric}.")
+        return
+
+    shown = rows[:MAX_CHANGED]
+    table = [
+        {
+            "Line": row.line,
+            "Change": row.change(metric, comparison.baseline, candidate),
+            **{name: short(value, 120) for name, value in row.inputs.items() if name != "line_number"},
+            "Baseline output": short(row.outputs.get(comparison.baseline) or row.problems.get(comparison.baseline)),
+            "Variant output": short(row.outputs.get(candidate) or row.problems.get(candidate)),
+        }
+        for row in shown
+    ]
+    st.caption(f"{len(rows):,} of {len(comparison.rows):,} rows changed; the worst first.")
+    event = st.dataframe(
+        pd.DataFrame(table),
+        key=f"changed-{metric}-{candidate}",
+        hide_index=True,
+        height=min(38 + 35 * len(table), 320),
+        on_select="rerun",
+        selection_mode="single-row",
+        column_config={
+            "Line": st.column_config.NumberColumn(width=60),
+            "Change": st.column_config.NumberColumn(width=70),
+        },
+    )
+    chosen = event.selection.rows
+    if chosen and chosen[0] < len(shown):
+        row_detail(comparison, shown[chosen[0]], candidate)
+
+
+def row_detail(comparison: Any, row: Any, candidate: str) -> None:
+    """One row under both variants."""
+    runs = {item.label: item.runs[0] for item in comparison.candidates}
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**Line {row.line}**")
+            st.space("stretch")
+            for label in (comparison.baseline, candidate):
+                if st.button(f"Trace of {label}", key=f"trace-{label}-{row.line}", icon=":material/timeline:"):
+                    st.switch_page("screens/run.py", query_params={"run": runs[label], "line": str(row.line)})
+        show_value("Inputs", dict(row.inputs))
+        st.caption(f"{comparison.baseline} (left) and {candidate} (right)")
+        texts = [
+            as_lines(row.outputs.get(label) or row.problems.get(label)) for label in (comparison.baseline, candidate)
+        ]
+        diff(texts[0], texts[1], key=f"rowdiff-{row.line}-{candidate}")
+
+
+def as_lines(value: Any) -> str:
+    """An output with one value a line, for a diff."""
+    if isinstance(value, dict):
+        return "\n".join(f"{name}: {item}" for name, item in value.items())
+
+    return str(value or "")
+
+
+def promote_section(comparison: Any) -> None:
+    """Make the better variant the default of its node."""
+    store = workspace().client.store
+    better = [
+        pair.candidate for metric in comparison.metrics for pair in metric.pairs
+        if pair.verdict == "better" and pair.baseline == comparison.baseline
+    ]  # fmt: skip
+    runs = {item.label: store.runs.get(item.runs[0]) for item in comparison.candidates}
+    options = [label for label, run in runs.items() if run.variant]
+    if not options:
+        return
+
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.markdown("Promote a variant: it becomes the default in the flow's file.")
+        index = options.index(better[0]) if better and better[0] in options else 0
+        label = st.selectbox(
+            "Variant to promote", options, index=index, key="promote_choice", label_visibility="collapsed", width=320
+        )
+        if st.button("Promote", icon=":material/arrow_upward:", key="promote"):
+            promote(runs[label])
+
+
+def promote(run: Any) -> None:
+    """Write the run's variant as the default of its node."""
+    from parts.state import author_state
+
+    node, variant = run.variant.strip("${}").split(".", 1)
+    folder = workspace().flow(workspace().relative(run.flow))
+    state = author_state(folder if folder.is_dir() else folder.parent)
+    if state.document.apply({"op": "set_default_variant", "node": node, "variant": variant}):
+        st.success(f"{variant} is now the default of {node} in {state.document.folder.name}.", icon=":material/check:")
+    else:
+        st.error(state.document.message)
+
+
+def page() -> None:
+    """Draw the page."""
+    title("Compare", "Scores on the rows that runs share, with intervals, paired tests and a verdict.")
+    names = choose()
+    if len(names) < 2:
+        empty("Choose two or more runs.", "Runs of the variants of one flow over the same data compare best.")
+        return
+
+    with shown_errors():
+        comparison = compared(tuple(names), stamp(names))
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            st.markdown(f"**{headline(comparison)}**")
+            st.download_button(
+                "HTML report",
+                lambda: report_html(comparison),
+                "comparison.html",
+                "text/html",
+                icon=":material/download:",
+                key="report",
+            )
+        if not comparison.metrics:
+            empty(
+                "These runs have no scores.",
+                "Choose an evaluator on the Batch page, or run one over them with: pfl run create --run",
+            )
+        for metric in comparison.metrics:
+            metric_section(comparison, metric)
+        promote_section(comparison)
+        changed_section(comparison)
+        st.markdown("#### Time and cost")
+        st.dataframe(pd.DataFrame(cost_rows(comparison)), hide_index=True, height="content")
+        for note in comparison.notes:
+            st.caption(note)
+
+
+page()

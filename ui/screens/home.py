@@ -42,24 +42,31 @@ def new_flow(template: FlowCard | None) -> None:
 
 def flow_card(card: FlowCard) -> None:
     """A flow of the workspace."""
-    with st.container(border=True, height=124, gap=None):
-        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            st.markdown(f"**{card.title}**")
-            st.badge(card.kind, color=KIND_COLOURS.get(card.kind, "blue"))
-        st.caption(card.problem or card.description or "No description.")
+    with st.container(border=True, height=132, gap=None, vertical_alignment="distribute"):
+        with st.container(gap="xsmall"):
+            with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+                st.markdown(f"**{card.title}**")
+                st.badge(card.kind, color=KIND_COLOURS.get(card.kind, "blue"))
+            st.caption(card.problem or card.description or "No description.")
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             n_variants = sum(len(names) for names in card.variants.values())
-            facts = [f"{card.n_nodes} nodes" if card.n_nodes else "", f"{n_variants} variants" if n_variants else ""]
-            st.caption(" · ".join([fact for fact in facts if fact] + [ago(card.modified)]))
-            if card.is_editable and st.button("Open", key=f"open-{card.path}"):
+            facts = [counted(card.n_nodes, "node"), counted(n_variants, "variant"), ago(card.modified)]
+            st.caption(" · ".join(fact for fact in facts if fact))
+            if card.is_editable and st.button("Open", key=f"open-{card.path}", type="tertiary"):
                 open_flow(card.path)
+
+
+def counted(number: int, noun: str) -> str:
+    """`2 nodes`; nothing for none."""
+    return f"{number} {noun}{'s' if number > 1 else ''}" if number else ""
 
 
 def template_card(card: FlowCard) -> None:
     """A template."""
-    with st.container(border=True, height=124, gap=None):
-        st.markdown(f"**{card.title}**")
-        st.caption(card.description)
+    with st.container(border=True, height=116, gap=None, vertical_alignment="distribute"):
+        with st.container(gap="xsmall"):
+            st.markdown(f"**{card.title}**")
+            st.caption(card.description)
         if st.button("Use template", key=f"use-{card.name}", type="tertiary", icon=":material/add:"):
             new_flow(card)
 

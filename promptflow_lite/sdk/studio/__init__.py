@@ -2,8 +2,25 @@
 
 from promptflow_lite.errors import PromptflowException
 from promptflow_lite.records import LineResult, RunRecord, Status
+from promptflow_lite.sdk.studio.batch import (
+    BatchJob,
+    BatchPlan,
+    EvaluationPlan,
+    auto_evaluation,
+    auto_mapping,
+    batch_jobs,
+    count_rows,
+    flow_graph,
+    is_alive,
+    model_calls,
+    preview,
+    start_batch,
+    start_resume,
+    unused_name,
+)
 from promptflow_lite.sdk.studio.document import FlowDocument
 from promptflow_lite.sdk.studio.edits import parse_value, value_text
+from promptflow_lite.sdk.studio.reports import chart_rows, cost_rows, headline, report_html, score_rows, sentences
 from promptflow_lite.sdk.studio.tester import FlowTester, TestJob
 from promptflow_lite.sdk.studio.traces import trace_of_line, trace_rows
 from promptflow_lite.sdk.studio.view import (
@@ -19,6 +36,9 @@ from promptflow_lite.sdk.studio.workspace import FlowCard, Workspace, evaluators
 
 __all__ = [
     "MISSING",
+    "BatchJob",
+    "BatchPlan",
+    "EvaluationPlan",
     "FlowCard",
     "FlowDocument",
     "FlowTester",
@@ -28,16 +48,33 @@ __all__ = [
     "Status",
     "TestJob",
     "Workspace",
+    "auto_evaluation",
+    "auto_mapping",
+    "batch_jobs",
     "canvas_data",
+    "chart_rows",
+    "cost_rows",
+    "count_rows",
     "error_card",
     "evaluators",
+    "flow_graph",
+    "headline",
+    "is_alive",
     "known_value",
+    "model_calls",
     "notebook_data",
     "parse_value",
+    "preview",
     "problems_by_node",
+    "report_html",
+    "score_rows",
+    "sentences",
     "shown_value",
+    "start_batch",
+    "start_resume",
     "templates",
     "trace_of_line",
     "trace_rows",
+    "unused_name",
     "value_text",
 ]
