@@ -24,6 +24,7 @@ from promptflow_lite.evals.comparison import (
     RowState,
     SliceResult,
 )
+from promptflow_lite.evals.measures import quantile
 from promptflow_lite.evals.scores import MetricScores, RunScores
 from promptflow_lite.evals.stats import (
     Interval,
@@ -478,24 +479,13 @@ def _summarize_candidate(candidate: Candidate) -> CandidateSummary:
         runs=tuple(run.record.name for run in candidate.runs),
         n_rows=len({row for run in candidate.runs for row in run.rows}),
         failed=sum(len(run.failed) for run in candidate.runs),
-        latency_p50_s=_quantile(latencies, 0.5),
-        latency_p95_s=_quantile(latencies, 0.95),
+        latency_p50_s=quantile(latencies, 0.5) if latencies else None,
+        latency_p95_s=quantile(latencies, 0.95) if latencies else None,
         prompt_tokens=sum(run.record.prompt_tokens for run in candidate.runs),
         completion_tokens=sum(run.record.completion_tokens for run in candidate.runs),
         cost=sum(priced) if priced and len(priced) == answered else None,
         cell=candidate.cell,
     )
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float | None:
-    """Linear interpolation between order statistics, as numpy's default."""
-    if not ordered:
-        return None
-
-    position = share * (len(ordered) - 1)
-    low = int(position)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (position - low) * (ordered[high] - ordered[low])
 
 
 def _mark_pareto(candidates: Sequence[CandidateSummary], metric: MetricComparison) -> list[CandidateSummary]:

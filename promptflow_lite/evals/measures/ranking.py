@@ -54,3 +54,19 @@ def rank_scores(retrieved: Sequence[str], relevant: Sequence[str] | Mapping[str,
 
 def _discounted(gains: Sequence[float]) -> float:
     return sum(gain / math.log2(rank + 1) for rank, gain in enumerate(gains, 1))
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """A quantile by linear interpolation between order statistics, as numpy's default.
+
+    Raises:
+        EvaluatorError: there are no values.
+    """
+    if not values:
+        raise EvaluatorError("A quantile needs values.")
+
+    ordered = sorted(values)
+    position = share * (len(ordered) - 1)
+    low = int(position)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (position - low) * (ordered[high] - ordered[low])

@@ -1,0 +1,18 @@
+"""Ask about every point on its own; a yes-or-no question is what small models answer best."""
+
+from promptflow.core import tool
+
+from promptflow_lite.evals.judging import default_judge
+
+SYSTEM = "You check whether an answer meets a requirement. Answer with yes or no."
+
+
+@tool
+def check(checks: list, question: str, answer: str) -> dict:
+    judge = default_judge()
+    shares = {point: judge.share_of("yes", ("yes", "no"), SYSTEM, _ask(point, question, answer)) for point in checks}
+    return {"checklist_share": sum(shares.values()) / len(shares), "checks": shares}
+
+
+def _ask(point: str, question: str, answer: str) -> str:
+    return f"Question: {question}\nAnswer: {answer}\nRequirement: {point}\nDoes the answer meet the requirement?"
