@@ -1,6 +1,5 @@
 """Aggregates the grades of all rows."""
 
-
 from promptflow.core import log_metric, tool
 
 

@@ -2,7 +2,7 @@
 
 from promptflow.core import tool
 
-from promptflow_lite.evals.judging import default_judge
+from promptflow_lite.evals.judging import Judge, chat, default_judge
 
 SYSTEM = "You check whether an answer meets a requirement. Answer with yes or no."
 
@@ -10,8 +10,12 @@ SYSTEM = "You check whether an answer meets a requirement. Answer with yes or no
 @tool
 def check(checks: list, question: str, answer: str) -> dict:
     judge = default_judge()
-    shares = {point: judge.share_of("yes", ("yes", "no"), SYSTEM, _ask(point, question, answer)) for point in checks}
+    shares = {point: _share(judge, _ask(point, question, answer)) for point in checks}
     return {"checklist_share": sum(shares.values()) / len(shares), "checks": shares}
+
+
+def _share(judge: Judge, question: str) -> float:
+    return judge.share_of("yes", ("yes", "no"), chat(SYSTEM, question))
 
 
 def _ask(point: str, question: str, answer: str) -> str:

@@ -24,6 +24,7 @@ from promptflow_lite.tools.model_configuration import ModelConfiguration, connec
 
 GRADES = ("1", "2", "3", "4", "5")
 How = Literal["probabilities", "schema", "text"]
+Message = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +140,11 @@ def combine_orders(forward: Any, backward: Any) -> Preference:
 # --- asking a model ---
 
 
+def chat(system: str, question: str) -> list[Message]:
+    """A system and a user message."""
+    return [{"role": "system", "content": system}, {"role": "user", "content": question}]
+
+
 class Judge:
     """A model that grades.
 
@@ -156,26 +162,26 @@ class Judge:
         self._is_local = is_local
         self._ways: list[How] = ["probabilities"] if is_local else ["probabilities", "schema", "text"]
 
-    def grade(self, system: str, question: str, *, labels: Sequence[str] = GRADES) -> Judgement:
-        """Grade a text: the expectation over numeric labels.
+    def grade(self, messages: Sequence[Message], *, labels: Sequence[str] = GRADES) -> Judgement:
+        """Grade what the messages ask about: the expectation over numeric labels.
 
         Label probabilities are asked for first; a server that has none is asked for a label by JSON schema, and a
         server that has neither for plain text, which must hold one label.
         """
-        output, how, problem = self._ask(system, question, labels)
+        output, how, problem = self._ask(messages, labels)
         if problem:
             return Judgement(grade=None, how=how, problem=problem)
 
         probabilities = output if isinstance(output, Mapping) else None
         return Judgement(grade=expected_grade(output), probabilities=probabilities, how=how)
 
-    def share_of(self, label: str, labels: Sequence[str], system: str, question: str) -> float:
+    def share_of(self, label: str, labels: Sequence[str], messages: Sequence[Message]) -> float:
         """Probability that the judge answers with a label.
 
         Raises:
             EvaluatorError: its answer could not be read.
         """
-        output, _, problem = self._ask(system, question, labels)
+        output, _, problem = self._ask(messages, labels)
         if problem:
             raise EvaluatorError(f"The judge gave no label: {problem}.")
 
@@ -188,16 +194,13 @@ class Judge:
             EvaluatorError: an answer could not be read.
         """
         ask = f"Question: {question}\n\nAnswer A: {{}}\n\nAnswer B: {{}}\n\nBetter answer:"
-        forward = self.share_of("B", ("A", "B"), system, ask.format(first, second))
-        backward = self.share_of("A", ("A", "B"), system, ask.format(second, first))
+        forward = self.share_of("B", ("A", "B"), chat(system, ask.format(first, second)))
+        backward = self.share_of("A", ("A", "B"), chat(system, ask.format(second, first)))
         return combine_orders({"A": 1 - forward, "B": forward}, {"A": backward, "B": 1 - backward})
 
-    def _ask(self, system: str, question: str, labels: Sequence[str]) -> tuple[Any, How, str]:
+    def _ask(self, messages: Sequence[Message], labels: Sequence[str]) -> tuple[Any, How, str]:
         """Label probabilities or a label, how they were got, and the problem if there are none."""
-        body: Body = {
-            "messages": [{"role": "system", "content": system}, {"role": "user", "content": question}],
-            "temperature": 0,
-        }
+        body: Body = {"messages": list(messages), "temperature": 0}
         if self._model:
             body["model"] = self._model
 
@@ -305,4 +308,3 @@ def majority(preferences: Sequence[Preference]) -> Preference:
         p_second=sum(preference.p_second for preference in preferences) / len(preferences),
         is_flip=all(preference.is_flip for preference in preferences),
     )
-
