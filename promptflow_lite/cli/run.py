@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptflow_lite.cli import render
 from promptflow_lite.cli.arguments import nested, parse_connections, parse_environment, parse_inputs, parse_pairs
+from promptflow_lite.cli.compare import register_compare
 from promptflow_lite.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def register(groups: Any) -> None:
     _register_resume(verbs)
     _register_reading(verbs)
     _register_changing(verbs)
+    register_compare(verbs)
 
 
 def _register_create(verbs: Any) -> None:
