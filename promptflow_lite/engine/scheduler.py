@@ -209,13 +209,13 @@ class Scheduler:
     # --- planning ------------------------------------------------------------------------------------------------
 
     def plan(self) -> StepPlan | None:
+        self._advances, self._computed, self._repeated = [], [], []
         self._admit()
         if not self.running:
             return self._flush()
 
         self._choose_adapter()
         plan = StepPlan(operations=[], adapter=self._adapter)
-        self._advances, self._computed, self._repeated = [], [], []
         rows = [row for row in self.running if row.adapter == self._adapter]
         for row in rows:
             if row.phase is Phase.DECODE:
