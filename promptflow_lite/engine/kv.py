@@ -186,7 +186,7 @@ class PrefixTree:
             node = self._split(node, node.parent, depth)
         if depth < len(tokens):
             child = Node(depth=depth, tokens=list(tokens[depth:]), parent=node, owner=seq)
-            node.children[self._child_key(seq, tokens[depth])] = child
+            node.children[self._child_key(tokens[depth])] = child
             self.n_cells += len(child.tokens)
             node = child
         self._tips[seq] = node
@@ -196,9 +196,9 @@ class PrefixTree:
             part.n_uses += 1
         return depth
 
-    def _child_key(self, seq: int, token: int) -> int:
+    def _child_key(self, token: int) -> int:
         """Children are found by first token; without partial sharing equal tokens may stand side by side."""
-        return token if self.allow_partial else -1 - seq
+        return token if self.allow_partial else -1 - next(self._clock)
 
     def _whole_match(self, root: Node, tokens: Sequence[int]) -> tuple[Node, int]:
         """The longest whole, computed sequence that starts `tokens`: what a recurrent state allows to reuse."""
@@ -265,7 +265,7 @@ class PrefixTree:
             child = Node(
                 depth=tip.end, tokens=list(tail), parent=tip, n_ready=len(tail), owner=seq, seqs={seq}, n_uses=1
             )
-            tip.children[self._child_key(seq, tail[0])] = child
+            tip.children[self._child_key(tail[0])] = child
             self._tips[seq] = child
             self._have[seq] = child.end
             self.n_cells += len(tail)
