@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import datetime as dt
+import os
 import re
 import shutil
 import time
@@ -232,6 +233,7 @@ class RunOperations:
             init=None if request.init is None else dict(request.init),
             output_path=str(runs_folder(flow) / name),
             properties=properties,
+            pid=os.getpid(),
         )
 
     def _check_base(self, name: str) -> None:

@@ -28,7 +28,7 @@ from promptflow_lite.store.rows import (
 from promptflow_lite.store.tables import aggregations, lines, runs
 
 View = Literal["active", "archived", "all"]
-_UNFINISHED = (Status.RUNNING.value, Status.PREPARING.value, Status.CANCEL_REQUESTED.value)
+_UNFINISHED = tuple(status.value for status in Status if not status.is_final)
 _LINE_COLUMNS = tuple(lines.c[name] for name in LINE_COLUMNS)
 _SORTS: dict[str, ColumnElement[Any]] = {
     "line_number": lines.c.line_number,
