@@ -9,6 +9,7 @@ from promptflow_lite.providers.resolve import (
     default_model,
     forget_clients,
     is_local_connection,
+    takes_choices,
 )
 from promptflow_lite.providers.retry import RateLimiter, RetryPolicy
 from promptflow_lite.providers.usage import count_tokens
@@ -31,4 +32,5 @@ __all__ = [
     "forget_clients",
     "is_local_connection",
     "openai_client",
+    "takes_choices",
 ]

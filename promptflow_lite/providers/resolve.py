@@ -15,7 +15,6 @@ Settings of a client come from the connection's own keys, then from the environm
 from __future__ import annotations
 
 import hashlib
-import importlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from typing import Any, NamedTuple
 
 from promptflow_lite._utils.jsonable import dumps_bytes
 from promptflow_lite.connections import Connection, ConnectionSource
-from promptflow_lite.errors import InvalidConfigValue, SetupError
+from promptflow_lite.errors import InvalidConfigValue, ModelNotFoundError, SetupError
 from promptflow_lite.providers.base import ModelClient
 from promptflow_lite.providers.fake import FAKE_SCHEME, fake_model
 from promptflow_lite.providers.openai import ClientSettings, openai_client
@@ -42,7 +41,9 @@ class DefaultModel(NamedTuple):
     model: str
     """Sent as `model`; empty when the client knows only one."""
     is_local: bool
-    """Whether the client takes the options that only the engine has, such as `choices`."""
+    """Whether the engine in this process answers, which takes options of its own."""
+    takes_choices: bool
+    """Whether a request may hold `choices`."""
 
 
 def client_for(connection: Connection) -> ModelClient:
@@ -81,15 +82,15 @@ def default_model(connections: ConnectionSource | None = None, *, model: str | N
                 hint="Pass a connection, or unset PFL_DEFAULT_CONNECTION.",
             )
 
-        return DefaultModel(
-            client_for(connections.get(name)), configured or model or "", is_local_connection(connections.get(name))
-        )
+        connection = connections.get(name)
+        is_local = is_local_connection(connection)
+        return DefaultModel(client_for(connection), configured or model or "", is_local, takes_choices(connection))
 
     if configured is not None and configured.startswith(FAKE_SCHEME):
-        return DefaultModel(TracedClient(fake_model(configured[len(FAKE_SCHEME) :])), model or "", True)
+        return DefaultModel(TracedClient(fake_model(configured[len(FAKE_SCHEME) :])), "", True, True)
 
     wanted = model if model and _is_local_model(model) else configured
-    return DefaultModel(TracedClient(_local(wanted)), wanted or "", True)
+    return DefaultModel(TracedClient(_local(wanted)), wanted or "", True, True)
 
 
 def settings_of(connection: Connection | None = None) -> ClientSettings:
@@ -122,7 +123,12 @@ def address_of(connection: Connection) -> str:
 
 
 def is_local_connection(connection: Connection) -> bool:
-    """Whether the connection leads to a model in this process, which takes the engine's own options."""
+    """Whether the connection leads to the engine in this process, which takes options of its own."""
+    return address_of(connection).startswith(LOCAL_SCHEME)
+
+
+def takes_choices(connection: Connection) -> bool:
+    """Whether a request to the connection may hold `choices`: the engine and the fake understand it."""
     return address_of(connection).startswith((LOCAL_SCHEME, FAKE_SCHEME))
 
 
@@ -188,9 +194,17 @@ def _positive(name: str, value: Any, default: float | None = None) -> float | No
 
 
 def _local(model: str | None) -> ModelClient:
-    client: ModelClient = importlib.import_module("promptflow_lite.providers.local").local_client(model)
-    return client
+    from promptflow_lite.providers.local import local_client
+
+    return local_client(model)
 
 
 def _is_local_model(model: str) -> bool:
-    return model.endswith(".gguf")
+    from promptflow_lite.catalog import resolve_model
+
+    try:
+        resolve_model(model)
+    except ModelNotFoundError:
+        return False
+
+    return True

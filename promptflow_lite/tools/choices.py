@@ -20,7 +20,7 @@ OUTPUTS = (LABEL, PROBABILITIES)
 _MAX_TOP_LOGPROBS = 20
 
 
-def choose(client: ModelClient, body: Body, labels: Any, output: str, *, is_local: bool, is_chat: bool) -> Any:
+def choose(client: ModelClient, body: Body, labels: Any, output: str, *, takes_choices: bool, is_chat: bool) -> Any:
     """The likeliest label, or all with their probabilities.
 
     Raises:
@@ -28,7 +28,7 @@ def choose(client: ModelClient, body: Body, labels: Any, output: str, *, is_loca
         WrappedOpenAIError: the server can do neither of what this needs.
     """
     names = _checked(labels, output)
-    if is_local:
+    if takes_choices:
         answer = (client.chat if is_chat else client.complete)({**body, "choices": names})
         probabilities = _find_probabilities(answer)
         if output == PROBABILITIES:

@@ -32,11 +32,11 @@ from promptflow_lite.flow import (
     render_template,
     template_variables,
 )
-from promptflow_lite.providers import Body, ModelClient, client_for, default_model, is_local_connection
+from promptflow_lite.providers import Body, ModelClient, client_for, default_model, is_local_connection, takes_choices
 from promptflow_lite.tools.base import NO_DEFAULT, Parameter, ResolvedTool, ToolContext
 from promptflow_lite.tools.choices import LABEL, choose
 from promptflow_lite.tools.literals import prepare_literals
-from promptflow_lite.tools.llm_apis import APIS, AZURE, CHAT, OPENAI, LlmApi, check_functions, check_tools
+from promptflow_lite.tools.llm_apis import APIS, AZURE, CHAT, OPENAI, LlmApi, check_functions, check_tools, engine_body
 
 __all__ = ["check_functions", "check_tools", "resolve_llm_tool", "send"]
 
@@ -50,6 +50,19 @@ _OWN_OPTIONS = {
     "choices_output": Parameter(name="choices_output", types=("string",), default=LABEL),
 }
 """Options of this package; a template that reads a variable of such a name keeps it as a variable."""
+_ENGINE_OPTIONS = {
+    name: Parameter(name=name, types=(kind,), default=None)
+    for name, kind in {
+        "top_k": "int",
+        "min_p": "double",
+        "repeat_penalty": "double",
+        "grammar": "string",
+        "adapter": "string",
+        "prior_correction": "object",
+        "reproducible": "bool",
+    }.items()
+}
+"""Further options of nodes that run on the local engine; they go into the request as they are."""
 _MESSAGE_KEYS = ("content", "refusal", "role", "annotations", "audio", "function_call", "tool_calls")
 
 
@@ -59,6 +72,9 @@ class Backend(NamedTuple):
     client: ModelClient
     api: LlmApi
     is_local: bool
+    """Whether the engine in this process answers."""
+    takes_choices: bool
+    """Whether a request may hold `choices`."""
     default_model: str = ""
     """Sent when the node names no model, or none that the client knows."""
     keeps_model: bool = True
@@ -79,7 +95,8 @@ def resolve_llm_tool(node: NodeSpec, context: ToolContext) -> ResolvedTool:
     variables = template_variables(template)
     connection = find_connection(node, context)
     backend = _backend(node, connection, context)
-    options = {name: parameter for name, parameter in _OWN_OPTIONS.items() if name not in variables}
+    offered = {**_OWN_OPTIONS, **_ENGINE_OPTIONS} if backend.is_local else _OWN_OPTIONS
+    options = {name: parameter for name, parameter in offered.items() if name not in variables}
     check_reserved_names(node, variables, backend.api)
 
     parameters = {**backend.api.parameters, **options}
@@ -179,7 +196,8 @@ def _backend(node: NodeSpec, connection: Connection | None, context: ToolContext
     if connection is None:
         wanted = next((v for k in ("model", "deployment_name") if isinstance(v := node.inputs.get(k), str) and v), None)
         found = default_model(context.connections, model=wanted)
-        return Backend(found.client, _default_api(node, api_name), found.is_local, found.model, keeps_model=False)
+        api = _default_api(node, api_name)
+        return Backend(found.client, api, found.is_local, found.takes_choices, found.model, keeps_model=False)
 
     provider = next((name for kind, name in _PROVIDER_BY_KIND if isinstance(connection, kind)), None)
     if provider is None:
@@ -189,7 +207,8 @@ def _backend(node: NodeSpec, connection: Connection | None, context: ToolContext
             where=node.where,
         )
 
-    return Backend(client_for(connection), _find_api(node, provider, api_name), is_local_connection(connection))
+    api = _find_api(node, provider, api_name)
+    return Backend(client_for(connection), api, is_local_connection(connection), takes_choices(connection))
 
 
 def _find_api(node: NodeSpec, provider: str, name: str) -> LlmApi:
@@ -240,7 +259,17 @@ def _cache_parts(template: str, backend: Backend, connection: Connection | None)
             *(connection.configs.get(k) for k in ("api_base", "base_url", "api_version")),
         ]
 
-    return ("llm", template, backend.api.provider, backend.api.name, backend.default_model, place)
+    return ("llm", template, backend.api.provider, backend.api.name, backend.default_model, place, _model_file(backend))
+
+
+def _model_file(backend: Backend) -> list[Any] | None:
+    """Identity of the file behind a local model: another file gives other answers."""
+    path = getattr(getattr(backend.client, "client", None), "path", None)
+    if path is None:
+        return None
+
+    state = Path(path).stat()
+    return [str(path), state.st_size, state.st_mtime_ns]
 
 
 class _Runner:
@@ -258,10 +287,12 @@ class _Runner:
         body = self._body(options, variables)
         labels = options.get("choices")
         if labels is not None:
-            body.pop("stream")
+            body.pop("stream", None)
             output = options.get("choices_output") or LABEL
             backend = self._backend
-            return choose(backend.client, body, labels, output, is_local=backend.is_local, is_chat=backend.api.is_chat)
+            return choose(
+                backend.client, body, labels, output, takes_choices=backend.takes_choices, is_chat=backend.api.is_chat
+            )
 
         return send(self._backend.client, body, is_chat=self._backend.api.is_chat, is_local=self._backend.is_local)
 
@@ -277,6 +308,10 @@ class _Runner:
         else:
             body["prompt"] = render_template(self._template, variables)
 
+        if self._backend.is_local:
+            body.update({name: options[name] for name in _ENGINE_OPTIONS if options.get(name) is not None})
+            return engine_body(body)
+
         return body
 
 
@@ -290,6 +325,7 @@ def send(client: ModelClient, body: Body, *, is_chat: bool, is_local: bool = Fal
         FunctionCallNotSupportedInStreamMode: functions and streaming together.
     """
     is_stream = body.pop("stream", False)
+    body = engine_body(body) if is_local else body
     offers_functions = "functions" in body
     if is_stream and offers_functions:
         raise FunctionCallNotSupportedInStreamMode(

@@ -220,6 +220,19 @@ def _function_problem(function: Any) -> str | None:
     return None if isinstance(parameters.get("properties"), dict) else "has parameters without a properties mapping"
 
 
+def engine_body(body: Body) -> Body:
+    """The request without what says nothing and without what only a server understands."""
+    return {
+        name: value
+        for name, value in body.items()
+        if value not in (None, "", {}) and name not in _SERVER_ONLY and _NO_EFFECT.get(name, body) != value
+    }
+
+
+_SERVER_ONLY = ("extra_headers", "extra_query")
+_NO_EFFECT = {"best_of": 1, "echo": False}
+
+
 def to_bool(value: Any) -> bool:
     """`"true"` in any case is true; other values by their truth."""
     return value.lower() == "true" if isinstance(value, str) else bool(value)

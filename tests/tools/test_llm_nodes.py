@@ -85,6 +85,7 @@ def test_a_chat_request_carries_the_messages_and_the_typed_parameters(tmp_path, 
         "stop": ["a"],
         "seed": 7,
         "response_format": {"type": "json_object"},
+        "stream": False,
         "messages": [{"role": "system", "content": "You help."}, {"role": "user", "content": "why?"}],
     }
 
@@ -354,3 +355,42 @@ def test_a_fake_answers_by_pattern_callable_list_and_error():
     with pytest.raises(WrappedOpenAIError, match="no answer"):
         ask("unknown")
     assert [call.prompt for call in model.calls][-1] == "unknown"
+
+
+@pytest.mark.parametrize("api", ["chat", "completion"])
+def test_a_local_request_holds_only_what_says_something_and_the_engine_options(tmp_path, monkeypatch, api):
+    model = FakeModel(default="x", name="engine-stand-in")
+    monkeypatch.setenv("PFL_DEFAULT_MODEL", "fake:engine-stand-in")
+    tool = resolve(
+        tmp_path, "user:\nq", api=api, top_k="5", reproducible="true", deployment_name="gpt-35", max_tokens=4
+    )
+    assert run(tool) == "x"
+    (call,) = model.calls
+    prompt = {"messages": [{"role": "user", "content": "q"}]} if api == "chat" else {"prompt": "user:\nq", "n": 1}
+    assert call.body == {**prompt, "temperature": 1.0, "top_p": 1.0, "max_tokens": 4, "top_k": 5, "reproducible": True}
+
+
+def test_engine_options_are_variables_where_the_template_reads_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("PFL_DEFAULT_MODEL", "fake:echo")
+    assert run(resolve(tmp_path, "user:\n{{grammar}}", grammar="nouns")) == "nouns"
+
+
+def test_the_bundled_model_answers_without_any_setting(tmp_path):
+    tool = resolve(tmp_path, "user:\nq")
+    assert tool.cache_parts[-1][0].endswith(".gguf")
+
+
+@pytest.mark.model
+def test_the_bundled_model_generates_and_chooses(tmp_path):
+    with Scope("n") as scope:
+        text = run(resolve(tmp_path, "user:\nSay hello.", max_tokens=4, temperature=0.0))
+        scores = run(
+            resolve(
+                tmp_path, "user:\nIs fire hot?", choices=["yes", "no"], choices_output="probabilities", model="gpt-4"
+            )
+        )
+    assert text
+    assert set(scores) == {"yes", "no"}
+    assert sum(scores.values()) == pytest.approx(1.0, abs=0.01)
+    assert scope.usage.completion_tokens <= 4
+    assert len(scope.spans) == 2
