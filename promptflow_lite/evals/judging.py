@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from promptflow_lite.connections import Connection, ConnectionSource
 from promptflow_lite.errors import EvaluatorError, OpenAIError
-from promptflow_lite.providers import Body, DefaultModel, ModelClient, client_for, default_model, is_local_connection
+from promptflow_lite.providers import Body, DefaultModel, ModelClient, client_for, default_model, takes_choices
 from promptflow_lite.tools.choices import LABEL, PROBABILITIES, choose
 from promptflow_lite.tools.model_configuration import ModelConfiguration, connection_of
 
@@ -223,7 +223,7 @@ class Judge:
             return _only_label(answer["choices"][0]["message"].get("content") or "", labels)
 
         output = PROBABILITIES if how == "probabilities" else LABEL
-        return choose(self._client, body, list(labels), output, is_local=self._is_local, is_chat=True)
+        return choose(self._client, body, list(labels), output, takes_choices=self._is_local, is_chat=True)
 
 
 def _only_label(text: str, labels: Sequence[str]) -> str:
@@ -237,7 +237,7 @@ def _only_label(text: str, labels: Sequence[str]) -> str:
 def default_judge(connections: ConnectionSource | None = None) -> Judge:
     """A judge on the default model: the configured one, or the bundled small one."""
     found: DefaultModel = default_model(connections)
-    return Judge(found.client, model=found.model, is_local=found.is_local)
+    return Judge(found.client, model=found.model, is_local=found.takes_choices)
 
 
 def judge_for(model_config: Any = None, connections: ConnectionSource | None = None) -> Judge:
@@ -253,7 +253,7 @@ def judge_for(model_config: Any = None, connections: ConnectionSource | None = N
         return model_config
 
     connection, model = _connection_of(model_config, connections)
-    return Judge(client_for(connection), model=model, is_local=is_local_connection(connection))
+    return Judge(client_for(connection), model=model, is_local=takes_choices(connection))
 
 
 def _connection_of(model_config: Any, connections: ConnectionSource | None) -> tuple[Connection, str]:
