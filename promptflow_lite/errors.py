@@ -40,7 +40,7 @@ class Location:
 def _dotted_code(class_name: str) -> str:
     """`InputTypeError` -> `input_type`, the default code of a class that names none."""
     stem = re.sub(r"(Exception|Error)$", "", class_name) or class_name
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", stem).lower()
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", stem).lower()
 
 
 class PromptflowException(Exception):
@@ -150,6 +150,8 @@ class SystemErrorException(PromptflowException):
 
 
 class ValidationException(UserErrorException):
+    """The flow, its inputs or its data are wrong."""
+
     code = "flow.invalid"
     chain_name = "ValidationError"
 
@@ -167,118 +169,159 @@ class FlowValidationError(ValidationException):
 
 
 class InvalidFlowRequest(ValidationException):
+    """The flow cannot be executed as asked."""
+
     code = "flow.invalid_request"
     default_target = "Executor"
 
 
-class DuplicateNodeName(InvalidFlowRequest): ...
+class DuplicateNodeName(InvalidFlowRequest):
+    """Two nodes have the same name."""
 
 
-class EmptyOutputReference(InvalidFlowRequest): ...
+class EmptyOutputReference(InvalidFlowRequest):
+    """An output refers to nothing."""
 
 
-class OutputReferenceNotFound(InvalidFlowRequest): ...
+class OutputReferenceNotFound(InvalidFlowRequest):
+    """An output refers to a node that does not exist."""
 
 
-class InputReferenceNotFound(InvalidFlowRequest): ...
+class InputReferenceNotFound(InvalidFlowRequest):
+    """A node refers to a flow input that does not exist."""
 
 
-class InputNotFound(InvalidFlowRequest): ...
+class InputNotFound(InvalidFlowRequest):
+    """A required flow input has no value."""
 
 
-class InputTypeError(InvalidFlowRequest): ...
+class InputTypeError(InvalidFlowRequest):
+    """A value does not fit the declared type of its input."""
 
 
-class InputParseError(InvalidFlowRequest): ...
+class InputParseError(InvalidFlowRequest):
+    """The text of an input cannot be parsed as its declared type."""
 
 
-class InvalidConnectionType(InvalidFlowRequest): ...
+class InvalidConnectionType(InvalidFlowRequest):
+    """A node's connection has a kind that its tool does not take."""
 
 
-class NodeReferenceNotFound(InvalidFlowRequest): ...
+class NodeReferenceNotFound(InvalidFlowRequest):
+    """A node refers to a node that does not exist."""
 
 
-class NodeCircularDependency(InvalidFlowRequest): ...
+class NodeCircularDependency(InvalidFlowRequest):
+    """Nodes depend on each other in a circle."""
 
 
-class InvalidNodeReference(InvalidFlowRequest): ...
+class InvalidNodeReference(InvalidFlowRequest):
+    """A node may not refer to that node."""
 
 
-class NodeInputValidationError(InvalidFlowRequest): ...
+class NodeInputValidationError(InvalidFlowRequest):
+    """A node's inputs do not fit its tool."""
 
 
-class InvalidRequest(ValidationException): ...
+class InvalidRequest(ValidationException):
+    """The request cannot be executed."""
+
+    code = "flow.request"
 
 
-class GetConnectionError(InvalidRequest): ...
+class GetConnectionError(InvalidRequest):
+    """A node's connection cannot be used."""
 
 
-class PackageToolNotFoundError(ValidationException): ...
+class PackageToolNotFoundError(ValidationException):
+    """A package tool is not installed."""
 
 
-class MissingRequiredInputs(ValidationException): ...
+class MissingRequiredInputs(ValidationException):
+    """A tool's required inputs have no value."""
 
 
-class InputTypeMismatch(ValidationException): ...
+class InputTypeMismatch(ValidationException):
+    """A tool's input has another type than declared."""
 
 
-class InvalidSource(ValidationException): ...
+class InvalidSource(ValidationException):
+    """A node's source names no usable file or tool."""
 
 
-class InvalidImageInput(ValidationException): ...
+class InvalidImageInput(ValidationException):
+    """A value cannot be read as an image."""
 
 
-class ApplyInputMappingError(ValidationException): ...
+class ApplyInputMappingError(ValidationException):
+    """A column mapping refers to columns that the data lacks."""
 
 
-class InputMappingError(ValidationException): ...
+class InputMappingError(ValidationException):
+    """The sources of a run cannot be joined line by line."""
 
 
-class EmptyInputsData(ValidationException): ...
+class EmptyInputsData(ValidationException):
+    """The data has no rows."""
 
 
-class InvalidCustomLLMTool(ValidationException): ...
+class InvalidCustomLLMTool(ValidationException):
+    """A custom LLM tool is not declared rightly."""
 
 
-class InvalidAssistantTool(ValidationException): ...
+class InvalidAssistantTool(ValidationException):
+    """An assistant's tool is not declared rightly."""
 
 
-class ValueTypeUnresolved(ValidationException): ...
+class ValueTypeUnresolved(ValidationException):
+    """The type of a value is not known."""
 
 
-class DuplicateToolMappingError(ValidationException): ...
+class DuplicateToolMappingError(ValidationException):
+    """Two packages bring the same tool."""
 
 
-class InvalidFlexFlowEntry(ValidationException): ...
+class InvalidFlexFlowEntry(ValidationException):
+    """The entry of a flex flow cannot be used."""
 
 
-class InvalidModelConfigValueType(ValidationException): ...
+class InvalidModelConfigValueType(ValidationException):
+    """A model configuration has a value of the wrong type."""
 
 
-class APINotFound(ValidationException): ...
+class APINotFound(ValidationException):
+    """A provider has no API of that name."""
 
 
 class ToolValidationError(ValidationException):
+    """A tool is not declared rightly."""
+
     code = "tool.invalid"
     default_target = "Executor"
 
 
-class PythonParsingError(ToolValidationError): ...
+class PythonParsingError(ToolValidationError):
+    """A Python tool cannot be understood."""
 
 
-class NoToolDefined(PythonParsingError): ...
+class NoToolDefined(PythonParsingError):
+    """A Python file defines no tool."""
 
 
-class MultipleToolsDefined(PythonParsingError): ...
+class MultipleToolsDefined(PythonParsingError):
+    """A Python file defines more than one tool."""
 
 
-class PythonLoadError(PythonParsingError): ...
+class PythonLoadError(PythonParsingError):
+    """A Python file cannot be imported."""
 
 
-class PythonLoaderNotFound(PythonParsingError): ...
+class PythonLoaderNotFound(PythonParsingError):
+    """A file is no Python file."""
 
 
-class BadFunctionInterface(PythonParsingError): ...
+class BadFunctionInterface(PythonParsingError):
+    """A tool's function has a signature that cannot be used."""
 
 
 class JinjaParsingError(ToolValidationError):
@@ -310,31 +353,45 @@ class ToolExecutionError(UserErrorException):
 
 
 class ScriptExecutionError(ToolExecutionError):
+    """The entry of a flex flow raised."""
+
     code = "run.script_failed"
     details_type = "FlexFlowExecutionErrorDetails"
 
 
 class LineExecutionTimeoutError(UserErrorException):
+    """A line took longer than its limit."""
+
     code = "run.line_timeout"
 
 
 class NodeTimeoutError(UserErrorException):
+    """A node took longer than its limit."""
+
     code = "run.node_timeout"
 
 
 class BatchExecutionTimeoutError(UserErrorException):
+    """A line did not finish before its run's limit."""
+
     code = "run.batch_timeout"
 
 
 class BatchRunTimeoutError(UserErrorException):
-    code = "run.batch_timeout"
+    """A run took longer than its limit."""
+
+    code = "run.timeout"
 
 
 class ProcessCrashError(UserErrorException):
+    """The process that executed a line ended."""
+
     code = "run.process_crash"
 
 
 class RunCanceledError(UserErrorException):
+    """A run was stopped on request."""
+
     code = "run.canceled"
 
 
@@ -345,34 +402,50 @@ class RunInterruptedError(UserErrorException):
 
 
 class ToolLoadError(UserErrorException):
+    """A node's tool cannot be loaded."""
+
     code = "tool.load"
 
 
 class ToolCanceledError(UserErrorException):
+    """A node was stopped before it ended."""
+
     code = "tool.canceled"
 
 
 class NodeOutputNotFound(UserErrorException):
+    """The output of a node is not there."""
+
     code = "run.node_output_not_found"
 
 
 class SingleNodeValidationError(UserErrorException):
+    """A single node cannot be run with these inputs."""
+
     code = "run.single_node"
 
 
 class FlowOutputUnserializable(UserErrorException):
+    """An output has no JSON form."""
+
     code = "run.output_unserializable"
 
 
 class FlowEntryInitializationError(UserErrorException):
+    """The class of a flex flow cannot be constructed."""
+
     code = "flow.entry_initialization"
 
 
 class InvalidAggregationFunction(UserErrorException):
+    """The aggregation of a flex flow cannot be used."""
+
     code = "flow.invalid_aggregation_function"
 
 
 class EmptyLLMApiMapping(UserErrorException):
+    """No LLM tool is known."""
+
     code = "tool.empty_llm_api_mapping"
 
 
@@ -388,22 +461,32 @@ class FlowDefinitionError(UserErrorException):
 
 
 class FailedToImportModule(UserErrorException):
+    """A module cannot be imported."""
+
     code = "flow.import_module"
 
 
 class LoadMultimediaDataError(UserErrorException):
+    """An image in an input cannot be loaded."""
+
     code = "data.multimedia"
 
 
 class InvalidMessageFormatType(UserErrorException):
+    """A flow names an unknown message format."""
+
     code = "flow.message_format"
 
 
 class NotSupported(UserErrorException):
+    """What was asked is not supported."""
+
     code = "user.not_supported"
 
 
 class UnknownConnectionType(UserErrorException):
+    """A connection has an unknown kind."""
+
     code = "connection.unknown_type"
 
 
@@ -414,19 +497,26 @@ class EnvironmentVariableNotFoundError(UserErrorException):
 
 
 class BadRequest(UserErrorException):
+    """A request to a served flow is wrong."""
+
     code = "serving.bad_request"
 
 
-class MissingRequiredFlowInput(BadRequest): ...
+class MissingRequiredFlowInput(BadRequest):
+    """A request lacks a required input."""
 
 
-class JsonPayloadRequiredForMultipleInputFields(BadRequest): ...
+class JsonPayloadRequiredForMultipleInputFields(BadRequest):
+    """A request to a flow of several inputs must be JSON."""
 
 
-class InvalidFlowInitConfig(BadRequest): ...
+class InvalidFlowInitConfig(BadRequest):
+    """The constructor values of a served flow are wrong."""
 
 
 class NotAcceptable(UserErrorException):
+    """A client accepts no form that the answer has."""
+
     code = "serving.not_acceptable"
 
 
@@ -486,31 +576,44 @@ class AuditTamperedError(ServingError):
 
 
 class NodeReferenceError(UserErrorException):
+    """A reference to a node's output cannot be followed."""
+
     code = "run.node_reference"
 
 
-class UnsupportedReference(NodeReferenceError): ...
+class UnsupportedReference(NodeReferenceError):
+    """A reference has a form that is not supported."""
 
 
-class InvalidReferenceProperty(NodeReferenceError): ...
+class InvalidReferenceProperty(NodeReferenceError):
+    """A reference's property path is wrong."""
 
 
-class OutputReferenceNotExist(NodeReferenceError): ...
+class OutputReferenceNotExist(NodeReferenceError):
+    """A node's output lacks what a reference names."""
 
 
 class UnexpectedError(SystemErrorException):
+    """Something happened that nobody foresaw."""
+
     code = "system.unexpected"
 
 
 class InvalidAggregationInput(SystemErrorException):
+    """The inputs of an aggregation node are inconsistent."""
+
     code = "run.aggregation_input"
 
 
 class InputNotFoundFromAncestorNodeOutput(SystemErrorException):
+    """The output of an ancestor node is not there."""
+
     code = "run.ancestor_output"
 
 
 class NoNodeExecutedError(SystemErrorException):
+    """No node was executed."""
+
     code = "run.no_node_executed"
 
 
@@ -548,47 +651,69 @@ class ResolveToolError(PromptflowException):
 
 
 class SDKError(UserErrorException):
+    """An operation on runs, connections or settings failed."""
+
     code = "sdk.error"
     default_target = "ControlPlaneSDK"
 
 
 class RunExistsError(SDKError):
+    """A run of that name exists."""
+
     code = "run.exists"
 
 
 class RunNotFoundError(SDKError):
+    """There is no run of that name."""
+
     code = "run.not_found"
 
 
 class InvalidRunStatusError(SDKError):
+    """A run is in a state that does not allow this."""
+
     code = "run.status"
 
 
 class InvalidRunError(SDKError):
+    """A run cannot be used as asked."""
+
     code = "run.invalid"
 
 
 class RunOperationParameterError(SDKError):
+    """The parameters of an operation on runs do not fit."""
+
     code = "run.parameter"
 
 
 class ConnectionNotFoundError(SDKError):
+    """There is no connection of that name."""
+
     code = "connection.not_found"
 
 
 class ConnectionNameNotSetError(SDKError):
+    """A connection was given no name."""
+
     code = "connection.name_not_set"
 
 
 class InvalidFlowError(SDKError):
+    """The flow or its variant cannot be used."""
+
     code = "flow.invalid_variant"
 
 
 class StoreConnectionEncryptionKeyError(SDKError):
+    """The key file of stored secrets cannot be used."""
+
     code = "connection.encryption_key"
 
 
 class DecryptConnectionError(SDKError):
+    """A stored secret cannot be decrypted."""
+
     code = "connection.decrypt"
 
 
@@ -599,18 +724,26 @@ class UsageError(SDKError):
 
 
 class BulkRunException(SDKError):
+    """Lines or aggregation nodes of a run failed."""
+
     code = "run.lines_failed"
 
 
 class GenerateFlowMetaJsonError(SDKError):
+    """A flow cannot be described."""
+
     code = "flow.meta"
 
 
 class InvalidConfigValue(SDKError):
+    """A setting is unknown, or its value is not allowed."""
+
     code = "config.value"
 
 
 class ExperimentError(SDKError):
+    """An experiment cannot be executed."""
+
     code = "experiment.error"
 
 
@@ -667,29 +800,39 @@ class EvaluatorError(SDKError):
 
 
 class CoreError(UserErrorException):
+    """A prompty or a model configuration is wrong."""
+
     code = "core.error"
 
 
-class MissingRequiredInputError(CoreError): ...
+class MissingRequiredInputError(CoreError):
+    """A prompty's required inputs have no value."""
 
 
-class InvalidOutputKeyError(CoreError): ...
+class InvalidOutputKeyError(CoreError):
+    """A model's answer lacks a declared output."""
 
 
-class InvalidConnectionError(CoreError): ...
+class InvalidConnectionError(CoreError):
+    """A prompty's connection cannot be used."""
 
 
-class RequiredEnvironmentVariablesNotSetError(CoreError): ...
+class RequiredEnvironmentVariablesNotSetError(CoreError):
+    """Environment variables that are needed are not set."""
 
 
 class JinjaTemplateError(CoreError):
+    """A template cannot be rendered."""
+
     code = "template.render"
 
 
-class ChatAPIInvalidRoleError(CoreError): ...
+class ChatAPIInvalidRoleError(CoreError):
+    """A prompty's text does not start with a role."""
 
 
-class InvalidSampleError(CoreError): ...
+class InvalidSampleError(CoreError):
+    """A prompty's sample cannot be used."""
 
 
 # --- models ---
@@ -702,22 +845,28 @@ class OpenAIError(UserErrorException):
     default_target = "Tool"
 
 
-class ChatAPIInvalidRole(OpenAIError): ...
+class ChatAPIInvalidRole(OpenAIError):
+    """A prompt's text does not start with a role."""
 
 
-class ChatAPIFunctionRoleInvalidFormat(OpenAIError): ...
+class ChatAPIFunctionRoleInvalidFormat(OpenAIError):
+    """A message of the function role lacks its name or content."""
 
 
-class ChatAPIToolRoleInvalidFormat(OpenAIError): ...
+class ChatAPIToolRoleInvalidFormat(OpenAIError):
+    """A message of the tool role lacks its id or content."""
 
 
-class ChatAPIInvalidFunctions(OpenAIError): ...
+class ChatAPIInvalidFunctions(OpenAIError):
+    """The functions offered to a model are not described rightly."""
 
 
-class ChatAPIInvalidTools(OpenAIError): ...
+class ChatAPIInvalidTools(OpenAIError):
+    """The tools offered to a model are not described rightly."""
 
 
-class FunctionCallNotSupportedInStreamMode(OpenAIError): ...
+class FunctionCallNotSupportedInStreamMode(OpenAIError):
+    """Function calls cannot be streamed."""
 
 
 class ProviderError(OpenAIError):
@@ -739,43 +888,59 @@ class WrappedOpenAIError(ProviderError):
 
 
 class ProviderAuthError(WrappedOpenAIError):
+    """A provider refused the key."""
+
     is_transparent: ClassVar[bool] = True
     code = "provider.auth"
 
 
 class ProviderUnavailableError(WrappedOpenAIError):
+    """A provider cannot be reached, or failed."""
+
     is_transparent: ClassVar[bool] = True
     code = "provider.unavailable"
     retryable = True
 
 
 class ProviderTimeoutError(WrappedOpenAIError, TimeoutError):
+    """A provider did not answer in time."""
+
     is_transparent: ClassVar[bool] = True
     code = "provider.timeout"
     retryable = True
 
 
 class RateLimitError(WrappedOpenAIError):
+    """A provider asks for fewer requests."""
+
     is_transparent: ClassVar[bool] = True
     code = "provider.rate_limit"
     retryable = True
 
 
 class ContextLengthError(WrappedOpenAIError):
+    """A prompt is longer than the model's context."""
+
     is_transparent: ClassVar[bool] = True
     code = "provider.context_length"
 
 
 class ContentFilterError(WrappedOpenAIError):
+    """A provider's content filter refused the prompt or the answer."""
+
     is_transparent: ClassVar[bool] = True
     code = "provider.content_filter"
 
 
 class ExceedMaxRetryTimes(WrappedOpenAIError):
+    """A request failed as often as it may be tried."""
+
     code = "provider.retries_exhausted"
 
 
 class LLMError(OpenAIError):
+    """A model's answer cannot be used."""
+
     code = "provider.llm"
 
 
@@ -786,20 +951,26 @@ class EngineError(UserErrorException):
     default_target = "Engine"
 
 
-class ModelLoadError(EngineError): ...
+class ModelLoadError(EngineError):
+    """A model file cannot be loaded."""
 
 
-class ModelNotFoundError(EngineError): ...
+class ModelNotFoundError(EngineError):
+    """There is no model of that name or path."""
 
 
-class ContextFullError(EngineError): ...
+class ContextFullError(EngineError):
+    """A prompt and its answer do not fit the model's context."""
 
 
 class EngineBusyError(EngineError):
+    """The engine has as many requests as it may hold."""
+
     retryable = True
 
 
-class GrammarError(EngineError): ...
+class GrammarError(EngineError):
+    """A grammar or JSON schema cannot constrain an answer."""
 
 
 class EngineRequestError(EngineError):
@@ -815,10 +986,14 @@ class OutputCutError(EngineError):
 
 
 class EngineClosedError(EngineError):
+    """The engine was closed."""
+
     code = "engine.closed"
 
 
 class EngineTimeoutError(EngineError, TimeoutError):
+    """The engine did not answer in time."""
+
     code = "engine.timeout"
     retryable = True
 
@@ -827,6 +1002,8 @@ class EngineTimeoutError(EngineError, TimeoutError):
 
 
 class SetupError(UserErrorException):
+    """This installation lacks something."""
+
     code = "setup.error"
 
 
