@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from promptflow_lite._utils.jsonable import loads
-from promptflow_lite.flow.model import Flow, InputSpec, OutputSpec
+from promptflow_lite.flow import DagFlow, FlexFlow, Flow, InputSpec, OutputSpec, chat_roles
 
 JsonSchema = dict[str, Any]
 
@@ -34,6 +35,7 @@ class Interface:
     """What a served flow takes and gives, whatever kind of flow it is."""
 
     name: str
+    kind: Literal["dag", "flex", "prompty"] = "dag"
     inputs: dict[str, InputSpec]
     outputs: dict[str, OutputSpec]
     chat_input: str | None = None
@@ -52,36 +54,29 @@ class Interface:
         return frozenset(name for name, output in self.outputs.items() if output.evaluation_only)
 
 
-def describe_interface(flow: Flow, *, name: str | None = None) -> Interface:
-    """The interface of a flow; `name` defaults to its folder's name."""
-    inputs = dict(flow.inputs or {})
+def describe_interface(
+    flow: Flow, *, name: str | None = None, inputs: Mapping[str, InputSpec] | None = None
+) -> Interface:
+    """The interface of a flow.
+
+    Args:
+        flow: The flow.
+        name: Default: the name of its folder.
+        inputs: Its inputs when the flow's file declares none and they were inferred from the code.
+    """
+    inputs = dict(flow.inputs or inputs or {})
     outputs = dict(flow.outputs or {})
-    chat_inputs = [spec.name for spec in inputs.values() if spec.is_chat_input]
-    chat_outputs = [spec.name for spec in outputs.values() if spec.is_chat_output]
-    history = _history_name(inputs)
-    is_chat = len(chat_inputs) == 1 and len(chat_outputs) <= 1 and history is not None
+    roles = chat_roles(flow)
     return Interface(
         name=name or flow.root.stem or flow.name,
+        kind="dag" if isinstance(flow, DagFlow) else "flex" if isinstance(flow, FlexFlow) else "prompty",
         inputs=inputs,
         outputs=outputs,
-        chat_input=chat_inputs[0] if is_chat else None,
-        chat_history=history if is_chat else None,
-        chat_output=_chat_output(chat_outputs, outputs) if is_chat else None,
+        chat_input=roles.input if roles.is_chat else None,
+        chat_history=roles.history if roles.is_chat else None,
+        chat_output=roles.output if roles.is_chat else None,
         sample=_sample_inputs(flow.root),
     )
-
-
-def _history_name(inputs: dict[str, InputSpec]) -> str | None:
-    marked = next((spec.name for spec in inputs.values() if spec.is_chat_history), None)
-    by_name = inputs.get("chat_history")
-    return marked or ("chat_history" if by_name is not None and by_name.is_chat_history is not False else None)
-
-
-def _chat_output(marked: list[str], outputs: dict[str, OutputSpec]) -> str | None:
-    if marked:
-        return marked[0]
-
-    return next(iter(outputs)) if len(outputs) == 1 else None
 
 
 def _sample_inputs(root: Path) -> dict[str, Any] | None:

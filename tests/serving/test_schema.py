@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from promptflow_lite.flow.model import DagFlow, InputSpec, OutputSpec
+from promptflow_lite.flow import DagFlow, InputSpec, OutputSpec
 from promptflow_lite.serving.schema import describe_interface, input_schema, openapi_document, swagger_document
 
 
