@@ -30,10 +30,11 @@ class SlowBodyError(RequestTimeoutError):
 class Call:
     """The headers that matter, of one request. Cost: one pass over the headers."""
 
-    __slots__ = ("_headers", "request_id")
+    __slots__ = ("_headers", "is_recorded", "request_id")
 
     def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
         self._headers = dict(headers)
+        self.is_recorded = False
         self.request_id = self._request_id()
 
     def header(self, name: bytes) -> str | None:

@@ -187,7 +187,7 @@ class Endpoint:
                 line = _run(deployment, inputs, call.request_id, context, allow_stream, None)
             else:
                 line = await self._run_in_thread(
-                    deployment, inputs, record, started, context, cancel, allow_stream, receive
+                    call, deployment, inputs, record, started, context, cancel, allow_stream, receive
                 )
         finally:
             self.n_in_flight -= 1
@@ -210,6 +210,7 @@ class Endpoint:
 
     async def _run_in_thread(
         self,
+        call: Call,
         deployment: Deployment,
         inputs: dict[str, Any],
         record: ServedRequest,
@@ -235,6 +236,7 @@ class Endpoint:
         if future.done():
             return future.result()
 
+        call.is_recorded = True
         cancel.set()
         future.add_done_callback(lambda done: None if done.cancelled() else done.exception())
         if watcher is not None and watcher.done():
@@ -349,6 +351,9 @@ class Endpoint:
 
     def record_refusal(self, call: Call, principal: Principal, error: PromptflowException, started: float) -> None:
         """Record a request that was refused before its flow ran; what it said is not kept."""
+        if call.is_recorded:
+            return
+
         record = ServedRequest(
             request_id=call.request_id,
             endpoint=self.name,

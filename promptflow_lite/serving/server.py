@@ -1,0 +1,151 @@
+"""Runs an application under uvicorn: where it may listen, TLS, slow clients, and a stop that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from promptflow_lite._utils.imports import require
+from promptflow_lite.errors import ServingError, UnsafeBindError
+from promptflow_lite.serving.app import EndpointApp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """How a server listens."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    certificate: str | None = None
+    """PEM file; together with `private_key` it turns TLS on."""
+    private_key: str | None = None
+    header_timeout_s: float = 15.0
+    """A connection that has not sent a whole request head by then is closed."""
+    keep_alive_s: float = 75.0
+    max_connections: int = 2000
+    grace_s: float = 30.0
+    """How long requests under way may take after a stop was asked for."""
+    log_level: str = "warning"
+    access_log: bool = False
+
+
+def check_bind(host: str, *, requires_key: bool) -> None:
+    """Refuse to let other machines in without authentication.
+
+    Raises:
+        UnsafeBindError: the address is not a loopback address, and no key is required.
+    """
+    if not requires_key and not is_loopback(host):
+        raise UnsafeBindError(
+            f"An endpoint on {host} can be reached from other machines, and this one asks for no key.",
+            hint="Serve with --auth keys (make one: pfl endpoint keys create), or listen on 127.0.0.1.",
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or name can only be reached from this machine."""
+    if host in ("localhost", "ip6-localhost") or host.endswith(".localhost"):
+        return True
+
+    try:
+        return ipaddress.ip_address(host.strip("[]").split("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def run_server(app: EndpointApp, settings: ServerSettings, *, requires_key: bool) -> None:
+    """Serve until SIGTERM or SIGINT; requests under way finish, and every record is committed.
+
+    Raises:
+        UnsafeBindError: see `check_bind`.
+        ServingError: the port is taken, or TLS is half configured.
+    """
+    check_bind(settings.host, requires_key=requires_key)
+    uvicorn = require("uvicorn", extra="serve", feature="Serving a flow")
+    if bool(settings.certificate) != bool(settings.private_key):
+        raise ServingError("TLS needs both a certificate and its private key.")
+
+    listener = _listen(settings)
+    config = uvicorn.Config(
+        app,
+        http=_protocol(settings),
+        loop="uvloop" if _has("uvloop") else "asyncio",
+        ws="none",
+        lifespan="on",
+        log_level=settings.log_level,
+        access_log=settings.access_log,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=round(settings.keep_alive_s),
+        timeout_graceful_shutdown=round(settings.grace_s),
+        limit_concurrency=settings.max_connections,
+        ssl_certfile=settings.certificate,
+        ssl_keyfile=settings.private_key,
+    )
+    server = uvicorn.Server(config)
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        # uvicorn raises the signal again once it has stopped cleanly; there is nothing left to do.
+        pass
+    finally:
+        app.stop()
+
+
+def _has(module: str) -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec(module) is not None
+
+
+def _listen(settings: ServerSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host.strip("[]"), settings.port))
+    except OSError as error:
+        listener.close()
+        raise ServingError(
+            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}.",
+            hint="Choose another port with --port; 0 takes a free one.",
+        ) from error
+
+    listener.listen(1024)
+    listener.set_inheritable(True)
+    return listener
+
+
+def _protocol(settings: ServerSettings) -> Any:
+    """uvicorn's fast HTTP protocol, with a limit on the time that a request head may take."""
+    require("httptools", extra="serve", feature="Serving a flow")
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    class PatientProtocol(HttpToolsProtocol):
+        """Closes connections that never finish their first request head."""
+
+        _head_timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._head_timer = self.loop.call_later(settings.header_timeout_s, self._give_up)
+
+        def _give_up(self) -> None:
+            if not self.transport.is_closing():
+                self.transport.close()
+
+        def on_headers_complete(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+            super().on_headers_complete()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+            super().connection_lost(exc)
+
+    return PatientProtocol
