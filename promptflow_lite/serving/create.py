@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from promptflow_lite import settings as environment
 from promptflow_lite._utils.jsonable import loads
@@ -18,7 +18,7 @@ from promptflow_lite.flow import Flow, load_flow
 from promptflow_lite.records import DeploymentSpec, EndpointSpec, Feedback, ServedRequest
 from promptflow_lite.runtime import create_executor, flow_process, resolve_environment
 from promptflow_lite.serving.access import Gate
-from promptflow_lite.serving.app import EndpointApp
+from promptflow_lite.serving.app import App, EndpointApp
 from promptflow_lite.serving.deployment import Deployment
 from promptflow_lite.serving.endpoint import Endpoint, ServingSettings
 from promptflow_lite.serving.keys import KeyRing
@@ -136,7 +136,7 @@ def create_app(
     process = _Process(Path(next(iter(deployments.values())).executor.flow.root))
     return EndpointApp(
         endpoint,
-        create_rest_app(endpoint, parts),
+        cast(App, create_rest_app(endpoint, parts)),
         on_start=lambda: _call_all(process.enter, follower.start if follower else None),
         on_stop=lambda: _call_all(follower.stop if follower else None, process.leave),
     )

@@ -107,11 +107,9 @@ class Recorder:
             logger.critical("%d answered requests are lost: they could not be recorded.", len(self._waiting))
 
     def _work(self) -> None:
-        while True:
+        # `close` sets `_stop` before `_wake`, so a wake-up that is cleared below is still seen here.
+        while not self._stop.is_set():
             self._wake.wait()
-            if self._stop.is_set():
-                return
-
             if self._window_s:
                 self._stop.wait(self._window_s)
 
