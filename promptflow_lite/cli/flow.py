@@ -7,6 +7,7 @@ from typing import Any
 
 from promptflow_lite.cli import render
 from promptflow_lite.cli.arguments import parse_environment, parse_inputs
+from promptflow_lite.cli.serve import register_flow_serve
 from promptflow_lite.errors import UsageError
 
 
@@ -16,6 +17,7 @@ def register(groups: Any) -> None:
     _register_init(verbs)
     _register_test(verbs)
     _register_validate(verbs)
+    register_flow_serve(verbs)
 
 
 def _register_init(verbs: Any) -> None:

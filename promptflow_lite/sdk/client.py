@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from promptflow_lite.connections import Connection
     from promptflow_lite.sdk.config import ConfigOperations
     from promptflow_lite.sdk.connections import ConnectionOperations
+    from promptflow_lite.sdk.endpoints import EndpointOperations
     from promptflow_lite.sdk.evaluations import EvaluationOperations
     from promptflow_lite.sdk.flows import FlowOperations
     from promptflow_lite.sdk.runs import RunOperations
@@ -53,6 +54,13 @@ class Client:
         from promptflow_lite.sdk.runs import RunOperations
 
         return RunOperations(self.store, self.connections)
+
+    @cached_property
+    def endpoints(self) -> EndpointOperations:
+        """Serve flows; keep keys, deployments and what was answered."""
+        from promptflow_lite.sdk.endpoints import EndpointOperations
+
+        return EndpointOperations(self.store, self.connections)
 
     @cached_property
     def config(self) -> ConfigOperations:
