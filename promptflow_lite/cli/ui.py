@@ -53,7 +53,7 @@ def register(groups: Any) -> None:
 
 def _serve(args: Namespace) -> NoReturn:
     from promptflow_lite.sdk.resources import bundled
-    from promptflow_lite.settings import env, home
+    from promptflow_lite.settings import env, environ, home
 
     if find_spec("streamlit") is None:
         raise MissingExtraError("The studio", "ui")
@@ -74,7 +74,7 @@ def _serve(args: Namespace) -> NoReturn:
     folder.mkdir(mode=0o700, exist_ok=True)
     script = bundled("ui") / ("asgi.py" if token else "app.py")
     render.note(f"Studio for {workspace} on http://{args.host}:{args.port}")
-    environment = {**os.environ, "PFL_WORKSPACE": str(workspace), "PFL_HOME": str(home())}
+    environment = {**environ(), "PFL_WORKSPACE": str(workspace), "PFL_HOME": str(home())}
     os.chdir(folder)
     command = [sys.executable, "-m", "streamlit", "run", str(script), *server_flags(args.host, args.port)]
     command.append(f"--server.headless={'true' if args.no_browser else 'false'}")
