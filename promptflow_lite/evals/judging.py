@@ -151,16 +151,16 @@ class Judge:
     Args:
         client: Where to ask.
         model: Sent as `model`; empty when the client knows only one.
-        is_local: Whether the client gives label probabilities by itself.
+        takes_choices: Whether a request may hold `choices`, which gives label probabilities.
 
     Thread: safe.
     """
 
-    def __init__(self, client: ModelClient, *, model: str = "", is_local: bool = True) -> None:
+    def __init__(self, client: ModelClient, *, model: str = "", takes_choices: bool = True) -> None:
         self._client = client
         self._model = model
-        self._is_local = is_local
-        self._ways: list[How] = ["probabilities"] if is_local else ["probabilities", "schema", "text"]
+        self._takes_choices = takes_choices
+        self._ways: list[How] = ["probabilities"] if takes_choices else ["probabilities", "schema", "text"]
 
     def grade(self, messages: Sequence[Message], *, labels: Sequence[str] = GRADES) -> Judgement:
         """Grade what the messages ask about: the expectation over numeric labels.
@@ -223,7 +223,7 @@ class Judge:
             return _only_label(answer["choices"][0]["message"].get("content") or "", labels)
 
         output = PROBABILITIES if how == "probabilities" else LABEL
-        return choose(self._client, body, list(labels), output, takes_choices=self._is_local, is_chat=True)
+        return choose(self._client, body, list(labels), output, takes_choices=self._takes_choices, is_chat=True)
 
 
 def _only_label(text: str, labels: Sequence[str]) -> str:
@@ -237,7 +237,7 @@ def _only_label(text: str, labels: Sequence[str]) -> str:
 def default_judge(connections: ConnectionSource | None = None) -> Judge:
     """A judge on the default model: the configured one, or the bundled small one."""
     found: DefaultModel = default_model(connections)
-    return Judge(found.client, model=found.model, is_local=found.takes_choices)
+    return Judge(found.client, model=found.model, takes_choices=found.takes_choices)
 
 
 def judge_for(model_config: Any = None, connections: ConnectionSource | None = None) -> Judge:
@@ -253,7 +253,7 @@ def judge_for(model_config: Any = None, connections: ConnectionSource | None = N
         return model_config
 
     connection, model = _connection_of(model_config, connections)
-    return Judge(client_for(connection), model=model, is_local=takes_choices(connection))
+    return Judge(client_for(connection), model=model, takes_choices=takes_choices(connection))
 
 
 def _connection_of(model_config: Any, connections: ConnectionSource | None) -> tuple[Connection, str]:

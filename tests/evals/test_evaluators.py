@@ -132,7 +132,7 @@ class TestClasses:
             def chat(self, body: Any, *, timeout_s: float | None = None) -> Any:
                 return {"choices": [{"message": {"content": "hm"}}]}
 
-        judge = Judge(Mute(), is_local=False)  # type: ignore[arg-type]
+        judge = Judge(Mute(), takes_choices=False)  # type: ignore[arg-type]
 
         assert math.isnan(RelevanceEvaluator(judge)(question="q", answer="a", context="c")["gpt_relevance"])
 

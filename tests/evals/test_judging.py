@@ -101,7 +101,7 @@ class ScriptedServer:
 def test_a_server_with_log_probabilities_gives_an_expected_grade() -> None:
     server = ScriptedServer(logprobs={"4": 0.5, " 2": 0.25, "Well": 0.25})
 
-    judgement = Judge(server, is_local=False).grade(chat("s", "q"))  # type: ignore[arg-type]
+    judgement = Judge(server, takes_choices=False).grade(chat("s", "q"))  # type: ignore[arg-type]
 
     assert judgement.grade == pytest.approx(4 * 2 / 3 + 2 / 3)
     assert judgement.how == "probabilities"
@@ -109,7 +109,7 @@ def test_a_server_with_log_probabilities_gives_an_expected_grade() -> None:
 
 def test_a_server_without_them_is_asked_by_schema_and_not_asked_twice() -> None:
     server = ScriptedServer(schema='{"label": "3"}')
-    judge = Judge(server, is_local=False)  # type: ignore[arg-type]
+    judge = Judge(server, takes_choices=False)  # type: ignore[arg-type]
 
     first, second = judge.grade(chat("s", "q")), judge.grade(chat("s", "q"))
 
@@ -118,13 +118,13 @@ def test_a_server_without_them_is_asked_by_schema_and_not_asked_twice() -> None:
 
 
 def test_a_server_with_neither_must_answer_with_one_label() -> None:
-    judge = Judge(ScriptedServer(text="I give it a 4."), is_local=False)  # type: ignore[arg-type]
+    judge = Judge(ScriptedServer(text="I give it a 4."), takes_choices=False)  # type: ignore[arg-type]
 
     assert judge.grade(chat("s", "q")).grade == 4.0
 
 
 def test_an_answer_that_cannot_be_read_is_a_problem() -> None:
-    judgement = Judge(ScriptedServer(text="Great!"), is_local=False).grade(chat("s", "q"))  # type: ignore[arg-type]
+    judgement = Judge(ScriptedServer(text="Great!"), takes_choices=False).grade(chat("s", "q"))  # type: ignore[arg-type]
 
     assert judgement.grade is None
     assert "holds no single label" in judgement.problem
