@@ -86,7 +86,7 @@ def test_a_run_whose_every_line_failed_is_failed(client: Client, tmp_path: Path)
 
 
 def test_a_retried_line_is_recorded_once(client: Client, tmp_path: Path) -> None:
-    code = "def up(x, calls=[]):\n    calls.append(1)\n    if len(calls) < 3:\n        raise OSError('later')\n    return x"
+    code = "def up(x, seen=[]):\n    seen.append(1)\n    if len(seen) < 3:\n        raise OSError('no')\n    return x"
     flow = graph_flow(tmp_path / "flow", "up", code={"up": code})
     data = rows(tmp_path / "data.jsonl", [{"x": "a"}])
 

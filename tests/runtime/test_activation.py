@@ -62,7 +62,8 @@ CASES = [
         "- {name: b, type: python, source: {type: code, path: s.py}, inputs: {v: '${inputs.a}'},"
         " activate: {when: '${inputs.a}', is: yes}}\n"
         "- {name: live, type: python, source: {type: code, path: s.py}, inputs: {v: '${inputs.a}'}}\n"
-        "- {name: s, type: python, source: {type: code, path: two.py}, inputs: {v: '${b.output}', w: '${live.output}'}}",
+        "- {name: s, type: python, source: {type: code, path: two.py},"
+        " inputs: {v: '${b.output}', w: '${live.output}'}}",
         {"a": "no"},
         {"b": "Bypassed", "live": "Completed", "s": "Completed"},
         {"o": [None, "no"]},
@@ -92,7 +93,8 @@ CASES = [
         "- {name: b, type: python, source: {type: code, path: s.py}, inputs: {v: '${inputs.a}'},"
         " activate: {when: '${inputs.a}', is: yes}}\n"
         "- {name: live, type: python, source: {type: code, path: s.py}, inputs: {v: '${inputs.a}'}}\n"
-        "- {name: s, type: python, source: {type: code, path: two.py}, inputs: {v: '${live.output}', w: '${b.output}'}}",
+        "- {name: s, type: python, source: {type: code, path: two.py},"
+        " inputs: {v: '${live.output}', w: '${b.output}'}}",
         {"a": "no"},
         {"s": "Completed"},
         {"o": ["no", "default"]},

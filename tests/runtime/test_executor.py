@@ -31,7 +31,7 @@ def test_nodes_run_in_dependency_order_and_outputs_follow_the_yaml(tmp_path: Pat
 
     assert line.status is Status.COMPLETED
     assert line.output == {"c": "1>a>b>c", "d": "1>a>d"}
-    assert [node.node for node in line.nodes][0] == "a"
+    assert line.nodes[0].node == "a"
 
 
 def test_ready_nodes_run_at_the_same_time(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_failing_node_fails_the_line_and_points_at_the_users_line(tmp_path: Pa
 
 
 def test_a_tools_own_package_error_is_passed_on_unwrapped(tmp_path: Path) -> None:
-    code = "def a(x):\n    from promptflow.exceptions import UserErrorException\n    raise UserErrorException('my message')"
+    code = "def a(x):\n    from promptflow.exceptions import UserErrorException as E\n    raise E('my message')"
     folder = graph_flow(tmp_path, "a", code={"a": code})
 
     line = run(folder)
@@ -177,7 +177,9 @@ def test_a_nodes_time_limit_costs_that_node(tmp_path: Path) -> None:
 
 
 def test_a_node_is_tried_again_as_its_retry_says(tmp_path: Path) -> None:
-    code = "def a(x, calls=[]):\n    calls.append(1)\n    if len(calls) < 3:\n        raise OSError('later')\n    return len(calls)"
+    code = (
+        "def a(x, calls=[]):\n    calls.append(1)\n    if len(calls) < 3:\n        raise OSError\n    return len(calls)"
+    )
     folder = graph_flow(tmp_path, "a", code={"a": code})
     yaml = (folder / "flow.dag.yaml").read_text()
     (folder / "flow.dag.yaml").write_text(yaml + "  retry: {max_attempts: 3, delay_s: 0}\n")
