@@ -279,6 +279,15 @@ TABLE: dict[str, dict[str, Entry]] = {
         "to_bool": _works(f"{_INTERNALS}:to_bool"),
     },
     "promptflow.tools.embedding": _group("promptflow_lite.tools.builtin.embedding", "embedding"),
+    "promptflow.tools.llm": _group("promptflow_lite.tools.builtin.llm_functions", "llm"),
+    "promptflow.tools.llm_vision": _group("promptflow_lite.tools.builtin.vision", "llm_vision"),
+    "promptflow.tools.aoai_gpt4v": _group("promptflow_lite.tools.builtin.vision", "AzureOpenAI"),
+    "promptflow.tools.openai_gpt4v": _group("promptflow_lite.tools.builtin.vision", "OpenAI"),
+    "promptflow.tools.serpapi": _group("promptflow_lite.tools.builtin.serpapi", "SerpAPI SafeMode Engine"),
+    "promptflow.tools.azure_content_safety": _group(
+        "promptflow_lite.tools.builtin.content_safety", "analyze_text TextCategorySensitivity"
+    ),
+    "promptflow.tools.open_model_llm": _group("promptflow_lite.tools.builtin.open_model_llm", "OpenModelLLM API"),
     "promptflow.tools.exception": _ERRORS,
     "promptflow.evals": {"evaluate": _works("promptflow_lite.evals:evaluate")},
     "promptflow.evals.evaluate": {"evaluate": _works("promptflow_lite.evals:evaluate")},

@@ -51,7 +51,7 @@ def resolve_custom_llm_tool(node: NodeSpec, context: ToolContext) -> ResolvedToo
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in accepted.values()):
         hidden[ESCAPE_ARGUMENT] = sorted(escaped_inputs(node))
 
-    if getattr(raw, "takes_connections", False):
+    if getattr(function, "takes_connections", False):
         hidden[CONNECTIONS_ARGUMENT] = context.connections
 
     own = {name: parameter for name, parameter in resolved.parameters.items() if name != prompt}
