@@ -29,7 +29,7 @@ from promptflow_lite.flow.problems import Cursor, kind_of
 from promptflow_lite.flow.references import Reference, parse_reference
 from promptflow_lite.flow.variants import node_bodies
 
-NODE_TYPES = ("python", "llm", "prompt", "custom_llm", "flow", "csharp", "action")
+NODE_TYPES = ("python", "llm", "prompt", "custom_llm", "flow", "prompty", "csharp", "action")
 SOURCE_TYPES = ("code", "package", "package_with_prompt")
 OPERATORS = ("is", "not", "in", "not_in", "lt", "le", "gt", "ge")
 TOP_KEYS = (

@@ -69,6 +69,7 @@ def _attempt(
     else:
         result.output = output
         result.status = Status.COMPLETED
+        result.is_cached = scope.is_cached
 
     result.end_time = time.time()
     if scope.stdout or scope.stderr:

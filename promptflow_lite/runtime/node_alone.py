@@ -10,8 +10,8 @@ from promptflow_lite.errors import SingleNodeValidationError, UserErrorException
 from promptflow_lite.flow import DagFlow, InputCoercion, NodeSpec, Reference, resolve_path
 from promptflow_lite.records import NodeResult
 from promptflow_lite.runtime.node import run_node
-from promptflow_lite.runtime.plan import PlannedNode
-from promptflow_lite.tools import ToolContext, resolve_tool
+from promptflow_lite.runtime.plan import PlannedNode, prepare_node
+from promptflow_lite.tools import ToolContext
 
 
 def run_node_alone(flow: DagFlow, name: str, given: Mapping[str, Any], context: ToolContext) -> NodeResult:
@@ -32,8 +32,8 @@ def run_node_alone(flow: DagFlow, name: str, given: Mapping[str, Any], context: 
             f"Node {name!r} is not found in the flow.", hint=did_you_mean(name, [node.name for node in flow.nodes])
         )
 
+    spec, tool = prepare_node(spec, context)
     arguments = _referenced_values(flow, spec, given)
-    tool = resolve_tool(spec, context)
     arguments = {**tool.literals, **{key: given[key] for key in tool.parameters if key in given}, **arguments}
     node = PlannedNode(index=0, spec=spec, tool=tool, bindings=(), dependencies=(), input_sources=())
     return run_node(node, arguments, metrics={} if spec.aggregation else None)

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from promptflow_lite.flow import DagFlow, NodeSpec, OutputSpec, Reference
+from promptflow_lite.runtime.cache import cached_tool
+from promptflow_lite.runtime.mapped import mapped_node
+from promptflow_lite.runtime.subflow import is_subflow, resolve_subflow_tool
 from promptflow_lite.tools import ResolvedTool, ToolContext, resolve_tool
 
 
@@ -72,7 +75,7 @@ def plan_flow(flow: DagFlow, context: ToolContext) -> ExecutionPlan:
     aggregation_specs = [node for node in flow.nodes if node.aggregation]
     index_by_name = {node.name: index for index, node in enumerate([*line_specs, *aggregation_specs])}
     planned = [
-        _plan_node(index_by_name[spec.name], spec, resolve_tool(spec, context), index_by_name)
+        _plan_node(index_by_name[spec.name], *prepare_node(spec, context), index_by_name)
         for spec in [*line_specs, *aggregation_specs]
     ]
     for node in planned:
@@ -91,6 +94,19 @@ def plan_flow(flow: DagFlow, context: ToolContext) -> ExecutionPlan:
         index_by_name=index_by_name,
         roots=tuple(node.index for node in line_nodes if not node.dependencies),
     )
+
+
+def prepare_node(spec: NodeSpec, context: ToolContext) -> tuple[NodeSpec, ResolvedTool]:
+    """A node's tool, and the node as it is executed: cached, mapped over a list, or running a flow of its own.
+
+    Raises:
+        ResolveToolError: the tool cannot be prepared.
+    """
+    tool = resolve_subflow_tool(spec, context) if is_subflow(spec) else resolve_tool(spec, context)
+    if spec.enable_cache:
+        tool = cached_tool(spec.name, tool, context.root)
+
+    return mapped_node(spec, tool)
 
 
 def _plan_node(index: int, spec: NodeSpec, tool: ResolvedTool, index_by_name: Mapping[str, int]) -> PlannedNode:

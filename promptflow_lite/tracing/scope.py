@@ -27,6 +27,8 @@ class Scope:
         self.usage = Usage()
         self.stdout: list[str] = []
         self.stderr: list[str] = []
+        self.is_cached = False
+        """The output came from the cache."""
         self.metrics = metrics
         """Receives `log_metric` values while an aggregation node runs; None otherwise."""
         self._token: Token[Scope | None] | None = None
