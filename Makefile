@@ -53,6 +53,7 @@ docs: install  ## Regenerate docs/cli.md and docs/errors.md
 	$(BIN)/python tests/support/pages.py
 
 demo: $(DEMO)/.installed  ## Run a flow on the bundled model, evaluate it, and compare two prompts
+	rm -rf .demo/home
 	PATH="$(CURDIR)/$(DEMO)/bin:$$PATH" PFL_HOME="$(CURDIR)/.demo/home" sh flows/sentiment/demo.sh
 
 $(DEMO)/.installed: pyproject.toml
