@@ -30,7 +30,9 @@ from promptflow_lite.flow.model import (
 )
 from promptflow_lite.flow.prompty import load_prompty, resolve_references
 from promptflow_lite.flow.references import Reference, parse_reference, resolve_path
+from promptflow_lite.flow.schema import SCHEMA_KINDS, json_schema
 from promptflow_lite.flow.signature import ModuleOutline, ToolParameter, ToolSignature, read_module
+from promptflow_lite.flow.snapshot import FlowSnapshot, describe_flow, flow_tools, render_mermaid
 from promptflow_lite.flow.templates import check_template, render_template, template_variables
 from promptflow_lite.flow.validate import validate_flow
 from promptflow_lite.flow.values import InputCoercion, coerce_inputs, coerce_literal, is_dropped_literal
@@ -38,11 +40,13 @@ from promptflow_lite.flow.yaml_io import YamlDocument, dump_yaml_text, load_yaml
 
 __all__ = [
     "INPUT_TYPES",
+    "SCHEMA_KINDS",
     "ActivateSpec",
     "ChatRoles",
     "DagFlow",
     "FlexFlow",
     "Flow",
+    "FlowSnapshot",
     "Image",
     "InputCoercion",
     "InputSpec",
@@ -66,9 +70,12 @@ __all__ = [
     "coerce_inputs",
     "coerce_literal",
     "contains_media",
+    "describe_flow",
     "dump_yaml_text",
     "find_flow_file",
+    "flow_tools",
     "is_dropped_literal",
+    "json_schema",
     "load_flow",
     "load_image",
     "load_media",
@@ -81,6 +88,7 @@ __all__ = [
     "persist_media",
     "read_module",
     "render_chat",
+    "render_mermaid",
     "render_prompt",
     "render_template",
     "resolve_path",

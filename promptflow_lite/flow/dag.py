@@ -26,7 +26,12 @@ from promptflow_lite.flow.model import (
     SourceSpec,
 )
 from promptflow_lite.flow.problems import Cursor, kind_of
-from promptflow_lite.flow.references import Reference, parse_reference
+from promptflow_lite.flow.references import (
+    Reference,
+    parse_item_reference,
+    parse_output_reference,
+    parse_reference,
+)
 from promptflow_lite.flow.variants import node_bodies
 
 NODE_TYPES = ("python", "llm", "prompt", "custom_llm", "flow", "prompty", "csharp", "action")
@@ -177,7 +182,7 @@ def parse_node(name: str, cursor: Cursor, legacy_tools: Mapping[str, dict[str, A
         name=name,
         type=str(node_type or "python"),
         source=_parse_source(name, cursor),
-        inputs={str(key): _value(value) for key, value in cursor.mapping("inputs").value.items()},
+        inputs=_parse_node_inputs(cursor),
         connection=cursor.optional_text("connection"),
         api=cursor.optional_text("api"),
         provider=cursor.optional_text("provider"),
@@ -193,6 +198,14 @@ def parse_node(name: str, cursor: Cursor, legacy_tools: Mapping[str, dict[str, A
         repeat=_parse_repeat(name, cursor, str(node_type)),
         where=cursor.where(),
     )
+
+
+def _parse_node_inputs(cursor: Cursor) -> dict[str, Any]:
+    inputs = cursor.mapping("inputs").value
+    if cursor.get("for_each") is None:
+        return {str(key): _value(value) for key, value in inputs.items()}
+
+    return {str(key): parse_item_reference(value) or _value(value) for key, value in inputs.items()}
 
 
 def _value(value: Any) -> Any:
@@ -305,11 +318,16 @@ def _parse_repeat(name: str, cursor: Cursor, kind: str) -> RepeatSpec | None:
         message = f"Node {name!r} cannot repeat: only nodes of type 'flow' can."
         cursor.wrong(message, "repeat", code="flow.repeat", hint="Move what repeats into a flow of its own.")
 
+    until = parse_output_reference(raw["until"])
+    if until is None and not isinstance(raw["until"], bool):
+        message = f"'until' of node {name!r} must be an output of its flow, not {raw['until']!r}."
+        repeat.wrong(message, "until", code="flow.repeat", hint="Write 'until: ${outputs.done}'.")
+
     carry = repeat.mapping("carry").value
     return RepeatSpec(
-        until=_value(raw["until"]),
+        until=parse_output_reference(raw["until"]) or raw["until"],
         max=_positive_int(repeat, "max") or 3,
-        carry={str(key): _value(value) for key, value in carry.items()},
+        carry={str(key): parse_output_reference(value) or value for key, value in carry.items()},
     )
 
 

@@ -44,7 +44,7 @@ def load_flow(
         PromptflowException: what is wrong, where, and what to do.
     """
     text = os.fspath(path)
-    file = _existing(text)
+    file = existing_path(text)
     if file is None and is_entry(text):
         root = Path(code or ".").absolute()
         return FlexFlow(path=None, root=root, name=text.partition(":")[2], entry=text)
@@ -60,7 +60,8 @@ def load_flow(
     return _load_file(file, variant, include, overrides)
 
 
-def _existing(text: str) -> Path | None:
+def existing_path(text: str) -> Path | None:
+    """The absolute path of something that exists, else None."""
     try:
         path = Path(text).expanduser()
         return path.absolute() if path.exists() else None

@@ -85,7 +85,7 @@ class RepeatSpec:
     """Run a sub-flow again until its condition holds."""
 
     until: Reference | Any
-    """`${outputs.NAME}` of the sub-flow (a property path may follow); the loop ends when the value is true."""
+    """`${outputs.NAME}` of the sub-flow (kind `output`); the loop ends when the value is true."""
     max: int = 3
     carry: dict[str, Any] = field(default_factory=dict)
     """Sub-flow input -> `${outputs.NAME}` reference (or literal) that replaces it from the second round on."""
@@ -112,14 +112,15 @@ class NodeSpec:
     retry: RetrySpec | None = None
     timeout_s: float | None = None
     for_each: Reference | None = None
+    """A list; the node runs once for each element, which its inputs read as `${item}` (kind `item`)."""
     concurrency: int = 4
     """Elements of `for_each` that run at once."""
     repeat: RepeatSpec | None = None
     where: Location | None = None
 
     def references(self) -> list[Reference]:
-        """Every reference in inputs, activate, for_each and repeat, in file order."""
-        found = [value for value in self.inputs.values() if isinstance(value, Reference)]
+        """References to flow inputs and nodes in inputs, activate and for_each, in file order."""
+        found = [value for value in self.inputs.values() if isinstance(value, Reference) and value.kind != "item"]
         if self.activate and isinstance(self.activate.when, Reference):
             found.append(self.activate.when)
 

@@ -219,7 +219,7 @@ def _check_inputs(cursor: Cursor, node: NodeSpec, tool: ToolSignature) -> None:
             _check_literal(inputs, node.name, name, value, parameter.types[0])
 
     missing = [name for name, parameter in tool.parameters.items() if not parameter.has_default and name not in given]
-    if missing and node.for_each is None:
+    if missing:
         names = ", ".join(repr(name) for name in missing)
         error_missing = MissingRequiredInputs(
             f"Node {node.name!r} lacks the required inputs {names} of {tool.function!r}.",

@@ -8,18 +8,21 @@ from typing import Any, Literal
 
 from promptflow_lite.errors import InvalidReferenceProperty
 
+_ITEM = re.compile(r"\$\{\s*item((?:[.\[].*)?)\}\Z", re.DOTALL)
+_OUTPUT = re.compile(r"\$\{\s*outputs\.(\w+)((?:[.\[].*)?)\}\Z", re.DOTALL)
 _PROPERTY_TOKEN = re.compile(r"(\w+)|(\['.*?'\])|(\[\d+\])")
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A reference to a flow input or to a node's output.
+    """A reference to a flow input, to a node's output, or to what a loop works on.
 
     `path` holds the property tokens after `output`: `("name", "a")` is `.a`, `("key", "a")` is `['a']`,
     `("index", 3)` is `[3]`.
     """
 
-    kind: Literal["input", "node"]
+    kind: Literal["input", "node", "item", "output"]
+    """`item` is the element that a `for_each` node works on, `output` an output of a sub-flow that repeats."""
     name: str
     section: str = ""
     """`output` for node references; any other text is unsupported and fails when the reference is used."""
@@ -54,6 +57,25 @@ def parse_reference(value: Any) -> Reference | None:
     return Reference(
         kind="node", name=section, section=output, path=parse_property_path(rest[len(output) :]), text=value
     )
+
+
+def parse_item_reference(value: Any) -> Reference | None:
+    """`${item}` or `${item.name[0]}`, the element that a `for_each` node works on, else None."""
+    match = _ITEM.match(value) if isinstance(value, str) else None
+    if match is None:
+        return None
+
+    return Reference(kind="item", name="item", path=parse_property_path(match.group(1)), text=str(value))
+
+
+def parse_output_reference(value: Any) -> Reference | None:
+    """`${outputs.name}` or `${outputs.name.a[0]}`, an output of a sub-flow that repeats, else None."""
+    match = _OUTPUT.match(value) if isinstance(value, str) else None
+    if match is None:
+        return None
+
+    name, rest = match.groups()
+    return Reference(kind="output", name=name, path=parse_property_path(rest), text=str(value))
 
 
 def parse_property_path(text: str) -> tuple[tuple[str, str | int], ...]:

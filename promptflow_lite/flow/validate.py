@@ -13,7 +13,7 @@ from promptflow_lite.flow import dag, topology
 from promptflow_lite.flow.chat import roles_of
 from promptflow_lite.flow.flex import is_entry, parse_flex
 from promptflow_lite.flow.includes import check_includes
-from promptflow_lite.flow.loader import find_flow_file, folder_name, load_flow, parse_dag
+from promptflow_lite.flow.loader import existing_path, find_flow_file, folder_name, load_flow, parse_dag
 from promptflow_lite.flow.model import DagFlow, NodeSpec, Problem, PromptyFlow
 from promptflow_lite.flow.node_checks import ROLE_LINE, FlowFiles, check_node, read_variables, report_wrong_entry
 from promptflow_lite.flow.problems import CollectedFindings, Cursor, Findings, problem_of
@@ -68,22 +68,18 @@ def _place(problem: Problem) -> tuple[str, int, int]:
 
 def _validate(path: str | os.PathLike[str], text: str | None, findings: Findings) -> None:
     name = os.fspath(path)
-    file = Path(name).expanduser().absolute()
-    try:
-        exists, is_folder = file.exists(), file.is_dir()
-    except (OSError, ValueError):
-        exists, is_folder = False, False
-
-    if not exists and is_entry(name):
+    found = existing_path(name)
+    if found is None and is_entry(name):
         _check_entry(Cursor(YamlDocument({}, name), findings, (), {"entry": name}), name, Path.cwd())
         return
 
-    if not exists and text is None:
+    if found is None and text is None:
         raise UserErrorException(
             f"The flow path {name!r} does not exist.", hint="Check the path and the current folder."
         )
 
-    if is_folder:
+    file = found or Path(name).absolute()
+    if file.is_dir():
         file = find_flow_file(file, allow_prompty=True)
 
     if file.suffix.lower() == ".prompty":
@@ -227,7 +223,7 @@ def _check_subflow_inputs(cursor: Cursor, node: NodeSpec, declared: Any) -> None
             inputs.warn(message, name, code="flow.unknown_node_input", hint=did_you_mean(name, declared))
 
     missing = [name for name, spec in declared.items() if spec.default is None and name not in node.inputs]
-    if missing and node.for_each is None:
+    if missing:
         message = f"Node {node.name!r} lacks the required inputs {', '.join(map(repr, missing))} of its flow."
         cursor.wrong(message, "inputs", code="flow.missing_node_input", hint="Add them under the node's 'inputs'.")
 
