@@ -1,8 +1,9 @@
 """From a prompt template to chat messages: roles, names, tool calls, images, and protection against injected roles.
 
 **Why guards.** A template marks roles by lines such as `user:`. A value that comes from outside may contain such a line
-too. Before rendering, a guard character (a Unicode noncharacter, which no text legitimately holds) is put before every
-role word that would count as a header; guarded words start no message, and the guards are taken out after parsing.
+too. Before rendering, a guard is put before every role word that would count as a header; guarded words start no
+message, and the guards are taken out after parsing. A guard is made of digits, because digits come unchanged through
+whatever a template does with a text: printing a list as Python, `tojson`, `upper`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ ROLES = ("system", "user", "assistant", "function", "tool")
 
 Message = dict[str, Any]
 
-_GUARD = "\ufdd0"
+_GUARD = "8307415926048173"
 _ROLE_WORDS = "|".join(ROLES)
 _ROLE_HEADER = re.compile(rf"^\s*#?\s*({_ROLE_WORDS})\s*:\s*\n", re.IGNORECASE | re.MULTILINE)
 # A header at the very end of a value counts too: the template may continue with a line break.
@@ -298,7 +299,7 @@ def _guard_text(text: str) -> str:
     if ":" not in text:
         return text
 
-    guarded = _INJECTED_HEADER.sub(rf"\1{_GUARD}", text)
+    guarded = _INJECTED_HEADER.sub(rf"\g<1>{_GUARD}", text)
     return text if guarded == text else guarded
 
 
