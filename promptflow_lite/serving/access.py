@@ -64,6 +64,7 @@ class Gate:
             RateLimitedError, QuotaExceededError: it asked too much.
         """
         if self.is_open:
+            _require(ANYBODY, permission)
             return ANYBODY
 
         if not credential:

@@ -15,7 +15,7 @@ from promptflow_lite.errors import PromptflowException
 from promptflow_lite.records import Status
 from promptflow_lite.serving.access import ANYBODY, Principal
 from promptflow_lite.serving.call import Call, ClientGoneError, Receive, Scope, Send, SlowBodyError, read_body
-from promptflow_lite.serving.endpoint import CLIENT_GONE, Answer, Endpoint
+from promptflow_lite.serving.endpoint import CLIENT_GONE, Answer, Endpoint, failure_of
 from promptflow_lite.serving.faults import Headers, body_of, headers_of, status_of
 from promptflow_lite.serving.inputs import inputs_from_body
 from promptflow_lite.serving.negotiation import Accept, parse_accept
@@ -159,7 +159,7 @@ class EndpointApp:
     ) -> None:
         endpoint, line = self.endpoint, answer.line
         if line.status is not Status.COMPLETED:
-            error = line.exception or RuntimeError((line.error or {}).get("message", "The line did not complete."))
+            error = failure_of(line)
             await endpoint.finish(answer, status_code=status_of(error))
             await responder.error(error)
         elif answer.stream is not None:

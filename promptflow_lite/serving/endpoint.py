@@ -17,7 +17,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from promptflow_lite.errors import BadRequest, OverloadedError, PromptflowException, RequestTimeoutError, error_to_dict
+from promptflow_lite.errors import (
+    BadRequest,
+    OverloadedError,
+    PromptflowException,
+    RequestTimeoutError,
+    RunCanceledError,
+    ToolExecutionError,
+    UnexpectedError,
+    error_to_dict,
+)
 from promptflow_lite.flow import media_to_json
 from promptflow_lite.records import EndpointSpec, LineResult, ServedRequest, Status
 from promptflow_lite.runtime import RecordingIterator, finish_streams, streamed_outputs
@@ -290,7 +299,8 @@ class Endpoint:
 
                     loop.call_soon_threadsafe(queue.put_nowait, item)
             except Exception as error:  # the stream's failure belongs to its reader
-                end = _Failure(error)
+                failed = next((node.node for node in answer.line.nodes if node.status is Status.FAILED), None)
+                end = _Failure(tool_error(failed, error))
             finally:
                 if answer.cancel.is_set():
                     stream.close()
@@ -329,15 +339,12 @@ class Endpoint:
         record.output = line.output
         record.error = error or line.error
         record.nodes = line.nodes
-        record.status_code = status_code or (200 if line.status is Status.COMPLETED else self.failure_status(line))
+        record.status_code = status_code or (200 if line.status is Status.COMPLETED else status_of(failure_of(line)))
         record.prompt_tokens = line.usage.prompt_tokens
         record.completion_tokens = line.usage.completion_tokens
         record.model_calls = line.usage.calls
         record.cost = answer.deployment.cost_of(line) if line.usage.calls else 0.0
         await self._keep(record)
-
-    def failure_status(self, line: LineResult) -> int:
-        return status_of(line.exception) if line.exception is not None else 400
 
     async def _keep(self, record: ServedRequest) -> None:
         if not self.settings.is_durable:
@@ -413,7 +420,7 @@ class Endpoint:
             record.duration_ms = (time.perf_counter() - started) * 1000
             record.inputs, record.output, record.error = line.inputs, line.output, line.error
             record.nodes = line.nodes
-            record.status_code = 200 if line.status is Status.COMPLETED else self.failure_status(line)
+            record.status_code = 200 if line.status is Status.COMPLETED else status_of(failure_of(line))
             record.prompt_tokens = line.usage.prompt_tokens
             record.completion_tokens = line.usage.completion_tokens
             record.model_calls = line.usage.calls
@@ -423,6 +430,27 @@ class Endpoint:
             logger.exception("Shadow deployment %s failed.", deployment.name)
         finally:
             self._n_shadows -= 1
+
+
+def failure_of(line: LineResult) -> PromptflowException:
+    """Why a line failed; what user code raised, also from inside a generator, is the user's error."""
+    error = line.exception
+    if isinstance(error, PromptflowException):
+        return error
+
+    if error is None:
+        return RunCanceledError((line.error or {}).get("message", "The line did not complete."))
+
+    failed = next((node.node for node in line.nodes if node.status is Status.FAILED), None)
+    return tool_error(failed, error) if failed else UnexpectedError(f"({type(error).__name__}) {error}")
+
+
+def tool_error(node: str | None, error: BaseException) -> PromptflowException:
+    """The error of a node that failed while its items were read."""
+    if isinstance(error, PromptflowException):
+        return error
+
+    return ToolExecutionError(f"Execution failure in {node!r}: ({type(error).__name__}) {error}", node_name=node)
 
 
 class _Failure:

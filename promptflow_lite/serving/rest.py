@@ -25,7 +25,7 @@ from promptflow_lite.serving.chat import (
     model_list,
     parse_chat_request,
 )
-from promptflow_lite.serving.endpoint import CLIENT_GONE, Answer, Endpoint
+from promptflow_lite.serving.endpoint import CLIENT_GONE, Answer, Endpoint, failure_of
 from promptflow_lite.serving.faults import body_of, headers_of, status_of
 from promptflow_lite.serving.metrics import ServingMetrics
 from promptflow_lite.serving.roles import Permission
@@ -67,6 +67,11 @@ def create_rest_app(endpoint: Endpoint, parts: RestParts) -> "FastAPI":
 
     if parts.metrics is not None:
         _add_metrics(app, endpoint, parts.metrics)
+
+    if parts.store is not None:
+        from promptflow_lite.serving.admin import add_administration
+
+        add_administration(app, endpoint, parts.store)
 
     return app
 
@@ -276,7 +281,7 @@ async def _chat(request: Any, endpoint: Endpoint, call: Call, principal: Princip
     if answer.line.status is not Status.COMPLETED:
         await endpoint.finish(answer)
         call.is_recorded = True
-        raise _failure_of(answer)
+        raise failure_of(answer.line)
 
     if asked.is_stream:
         return StreamingResponse(
@@ -292,11 +297,6 @@ async def _chat(request: Any, endpoint: Endpoint, call: Call, principal: Princip
     text = _chat_text(answer)
     usage = answer.line.usage
     return respond(request, 200, completion(call.request_id, int(time.time()), asked.model, text, usage))
-
-
-def _failure_of(answer: Answer) -> BaseException:
-    error = answer.line.exception
-    return error if error is not None else BadRequest((answer.line.error or {}).get("message", "The flow failed."))
 
 
 def _chat_text(answer: Answer) -> str:
