@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from promptflow_lite.cli import render
 from promptflow_lite.cli.arguments import nested, parse_connections, parse_environment, parse_inputs, parse_pairs
 from promptflow_lite.cli.compare import register_compare
+from promptflow_lite.cli.grid import add_grid_options, create_grid, wants_grid
 from promptflow_lite.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def _register_create(verbs: Any) -> None:
     create.add_argument("-s", "--stream", action="store_true", help="Show the run's summary when it ends.")
     create.add_argument("--set", nargs="+", metavar="KEY=VALUE", help="display_name, description, tags.KEY …")
     _add_execution_options(create)
+    add_grid_options(create)
     create.set_defaults(handler=_create)
 
 
@@ -164,6 +166,10 @@ def _create(args: Namespace) -> int:
     client = _client()
     options = _execution_options(args)
     settings = nested(dict(parse_pairs(args.set, "--set")))
+    if wants_grid(args):
+        with _interruptible():
+            return create_grid(args, client, _request(args, settings), options)
+
     with _interruptible(), _progress(None) as report:
         if args.resume_from:
             record = client.runs.resume_from(

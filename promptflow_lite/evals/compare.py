@@ -75,6 +75,7 @@ def compare(
     *,
     title: str = "",
     columns: Mapping[int, Mapping[str, Any]] | None = None,
+    notes: Sequence[str] = (),
 ) -> Comparison:
     """Compare variants on the rows they share.
 
@@ -83,6 +84,7 @@ def compare(
         settings: The choices behind the comparison.
         title: Of the report.
         columns: Line number -> raw data row, where clusters and slices are looked up beside inputs.
+        notes: What else a reader must know.
     Raises:
         EvaluatorError: nothing to compare, no metric in common, or a column that no row has.
     """
@@ -108,7 +110,7 @@ def compare(
         slices=tuple(_slices(metrics, tables, settings, _column_values(row_columns, settings.slice_by))),
         rows=tuple(_rows(candidates, tables)),
         n_comparisons=sum(len(metric.pairs) for metric in metrics),
-        notes=tuple(_notes(candidates, metrics, settings)),
+        notes=(*_notes(candidates, metrics, settings), *notes),
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from promptflow_lite.errors import EvaluatorError
+from promptflow_lite.evals.memo import SAVED_SECONDS
 from promptflow_lite.evals.pricing import PriceTable, line_cost
 from promptflow_lite.records import LineResult, RunRecord, Status
 
@@ -155,11 +156,18 @@ def _take_line(result: RunScores, line: LineResult, prices: PriceTable | None) -
         return
 
     result.outputs[number] = line.output or {}
-    result.latency_s[number] = line.duration_s
+    result.latency_s[number] = line.duration_s + saved_seconds(line)
     result.tokens[number] = (line.usage.prompt_tokens, line.usage.completion_tokens)
     cost = line_cost(line, prices) if prices else None
     if cost is not None:
         result.cost[number] = cost
+
+
+def saved_seconds(line: LineResult) -> float:
+    """Time that nodes shared with other cells would have taken in this line."""
+    return sum(
+        float(span.attributes.get(SAVED_SECONDS, 0.0)) for node in line.nodes for span in node.spans if span.attributes
+    )
 
 
 def _message(error: Mapping[str, Any] | None) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from promptflow_lite.sdk.endpoints import EndpointOperations
     from promptflow_lite.sdk.evaluations import EvaluationOperations
     from promptflow_lite.sdk.flows import FlowOperations
+    from promptflow_lite.sdk.grids import GridOperations
     from promptflow_lite.sdk.runs import RunOperations
 
 
@@ -68,6 +69,13 @@ class Client:
         from promptflow_lite.sdk.config import ConfigOperations
 
         return ConfigOperations()
+
+    @cached_property
+    def grids(self) -> GridOperations:
+        """Experiments: many variants as runs that share their work."""
+        from promptflow_lite.sdk.grids import GridOperations
+
+        return GridOperations(self.store, self.runs, _ConnectionsOf(self))
 
     @cached_property
     def evaluations(self) -> EvaluationOperations:

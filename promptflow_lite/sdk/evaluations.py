@@ -58,6 +58,9 @@ class EvaluationOperations:
         cells: dict[str, list[RunRecord]] = {}
         members = [r for r in self._store.runs.list(None) if r.properties.get("experiment") == name and not r.run]
         for record in sorted(members, key=lambda record: record.created_on):
+            if record.properties.get("stopped_early"):
+                continue
+
             cells.setdefault(record.properties.get("cell_label") or record.name, []).append(record)
 
         return cells or {name: [self._store.runs.get(name)]}
@@ -85,7 +88,17 @@ class EvaluationOperations:
         from promptflow_lite.evals.compare import compare
 
         candidates = _baseline_first(self.candidates(names, metrics=metrics, prices=prices), baseline)
-        return compare(candidates, settings, title=title, columns=_raw_rows(candidates, settings))
+        columns = _raw_rows(candidates, settings)
+        return compare(candidates, settings, title=title, columns=columns, notes=self._stopped(names))
+
+    def _stopped(self, names: Sequence[str]) -> list[str]:
+        """What to say about cells that were stopped early: they are settled, and take no part in the tests."""
+        found = [r for r in self._store.runs.list(None) if r.properties.get("experiment") in names]
+        return [
+            f"{record.properties['cell_label']} was stopped early: {record.properties['stopped_early']}."
+            for record in found
+            if record.properties.get("stopped_early")
+        ]
 
     def gate(
         self,

@@ -36,6 +36,7 @@ from promptflow_lite.errors import (
 from promptflow_lite.flow import DagFlow, FlexFlow, Flow, load_flow
 from promptflow_lite.records import LineResult, RunRecord, Status
 from promptflow_lite.runtime import (
+    LineExecutor,
     LineValues,
     aggregation_references,
     captured_prints,
@@ -85,6 +86,8 @@ class ExecutionOptions:
     line_timeout_s: float | None = None
     batch_timeout_s: float | None = None
     retries: int = 0
+    prepare: Callable[[LineExecutor], None] | None = None
+    """Called with the executor of a run in this process before its first line."""
 
     def to_batch(self) -> BatchOptions:
         count = env_int("PF_WORKER_COUNT")
@@ -150,7 +153,7 @@ class RunOperations:
         """
         base = self._finished(source)
         request = RunRequest(
-            flow=base.flow,
+            flow=_recorded_flow(base) if base.properties.get("cell") else base.flow,
             data=base.data,
             run=base.run,
             column_mapping=base.column_mapping,
@@ -162,7 +165,11 @@ class RunOperations:
             display_name=display_name or base.display_name,
             description=description or base.description,
             tags={**base.tags, **(tags or {})},
-            properties={k: v for k, v in base.properties.items() if k in ("engine", "experiment", "cell", "code")},
+            properties={
+                k: v
+                for k, v in base.properties.items()
+                if k in ("engine", "experiment", "cell", "cell_label", "repeat", "code")
+            },
         )
         flow, record = self._prepare(request)
         record.resume_from = source
@@ -178,7 +185,7 @@ class RunOperations:
         """
         record = self._finished(name)
         self._store.runs.clear_cancel(name)
-        flow = load_flow(record.flow, variant=record.variant, code=record.properties.get("code"))
+        flow = _recorded_flow(record)
         return self._execute(record, flow, options or ExecutionOptions(), report)
 
     def _finished(self, name: str) -> RunRecord:
@@ -277,7 +284,7 @@ class RunOperations:
         if options.isolation == "process":
             self._execute_isolated(record, flow, environment, lines, batch, report)
         else:
-            self._execute_here(record, flow, environment, lines, batch, report)
+            self._execute_here(record, flow, environment, lines, options, report)
 
     def _execute_here(
         self,
@@ -285,13 +292,16 @@ class RunOperations:
         flow: Flow,
         environment: Mapping[str, str],
         lines: Lines,
-        batch: BatchOptions,
+        options: ExecutionOptions,
         report: Report,
     ) -> None:
         with flow_process(flow.root, environment), captured_prints(echo=False):
             executor = create_executor(
                 flow, self._connections, connection_overrides=record.connections, init=record.init
             )
+            if options.prepare is not None:
+                options.prepare(executor)
+
             mapping = ColumnMapping(record.column_mapping, executor.input_specs, self._source_names(record))
             try:
                 execute_batch(
@@ -305,7 +315,7 @@ class RunOperations:
                     else (),
                     total=lines.total,
                     calls_models=executor.calls_models,
-                    options=batch,
+                    options=options.to_batch(),
                     report=report,
                 )
             finally:
@@ -504,6 +514,17 @@ class RunOutputs:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for line in self._store.runs.iter_lines(self._name, statuses=[Status.COMPLETED]):
             yield {**(line.output or {}), "line_number": line.line_number}
+
+
+def _recorded_flow(record: RunRecord) -> Flow:
+    """The flow of a run as it ran: with its variant, or as the cell of an experiment."""
+    if record.properties.get("cell"):
+        from promptflow_lite.evals.grid import Cell, load_cell
+
+        cell = Cell.from_dict(record.properties["cell"])
+        return load_cell(record.flow, cell, repeat=record.properties.get("repeat") or 0)
+
+    return load_flow(record.flow, variant=record.variant, code=record.properties.get("code"))
 
 
 def _flow_text(flow: str | Path | Flow) -> str:

@@ -201,10 +201,8 @@ def _changed_cells(comparison: Comparison, n_changed: int) -> list[list[str]]:
 
 
 def _short(value: Any, width: int) -> str:
-    if isinstance(value, dict) and len(value) == 1:
-        value = next(iter(value.values()))
-
-    text = value if isinstance(value, str) else dumps(value)
+    parts = list(value.values()) if isinstance(value, dict) else [value]
+    text = " · ".join(part if isinstance(part, str) else dumps(part) for part in parts)
     return truncate(" ".join(text.split()), width)
 
 
