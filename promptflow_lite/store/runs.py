@@ -356,7 +356,8 @@ class RunRepository:
 
     def _not_found(self, connection: Connection, name: str) -> RunNotFoundError:
         recent = connection.execute(select(runs.c.name).order_by(runs.c.created_on.desc()).limit(500)).scalars()
-        return RunNotFoundError(f"Run name {name!r} cannot be found.", hint=did_you_mean(name, recent) or "No run is recorded yet.", run=name)
+        hint = did_you_mean(name, recent) or "No run is recorded yet."
+        return RunNotFoundError(f"Run name {name!r} cannot be found.", hint=hint, run=name)
 
     def _recorded(
         self, connection: Connection, run_id: int, rows: Sequence[tuple[Any, ...]]
