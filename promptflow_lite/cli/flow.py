@@ -17,6 +17,8 @@ def register(groups: Any) -> None:
     _register_init(verbs)
     _register_test(verbs)
     _register_validate(verbs)
+    _register_save(verbs)
+    _register_build(verbs)
     register_flow_serve(verbs)
 
 
@@ -62,6 +64,7 @@ def _register_test(verbs: Any) -> None:
     )
     test.add_argument("--init", nargs="+", metavar="KEY=VALUE", help="Constructor values of a flex class.")
     test.add_argument("--interactive", action="store_true", help="Chat with a chat flow in the terminal.")
+    test.add_argument("--detail", metavar="FOLDER", help="Where the test's files go; default: .promptflow.")
     test.add_argument("--config", nargs="+", help=_suppress())
     test.add_argument("--collection", help=_suppress())
     test.add_argument("--ui", action="store_true", help="Open the flow in the studio's chat page.")
@@ -81,6 +84,35 @@ def _register_validate(verbs: Any) -> None:
     )
     validate.add_argument("--source", required=True, help="Folder or file of the flow.")
     validate.set_defaults(handler=_validate)
+
+
+def _register_save(verbs: Any) -> None:
+    save = verbs.add_parser(
+        "save",
+        help="Make a flow file for a function or class",
+        description="Write the flow.flex.yaml of a Python function or class, with the signature that it has.",
+        epilog="Example: pfl flow save --entry chat:answer --code . --path my_flow",
+    )
+    save.add_argument("--entry", required=True, metavar="MODULE:NAME", help="Function or class.")
+    save.add_argument("--code", default=".", metavar="FOLDER", help="Folder of the module.")
+    save.add_argument("--path", metavar="FOLDER", help="New folder that receives a copy of the code.")
+    save.set_defaults(handler=_save)
+
+
+def _register_build(verbs: Any) -> None:
+    build = verbs.add_parser(
+        "build",
+        help="Copy a flow in the form in which it runs",
+        description="Copy a flow with its includes merged and its variants put in place; without --flow-only, also "
+        "the files of a container image that serves it.",
+        epilog="Example: pfl flow build --source my_flow --output dist --format docker",
+    )
+    build.add_argument("--source", required=True, help="Folder or file of the flow.")
+    build.add_argument("-o", "--output", required=True, metavar="FOLDER", help="Folder that receives the files.")
+    build.add_argument("-f", "--format", choices=["docker"], help="What to build; without it only the flow is copied.")
+    build.add_argument("--variant", metavar="${NODE.VARIANT}", help="Variant to put in place.")
+    build.add_argument("--flow-only", action="store_true", help=_suppress())
+    build.set_defaults(handler=_build)
 
 
 def _raw() -> Any:
@@ -120,7 +152,9 @@ def _init(args: Namespace) -> int:
 
 
 def _test(args: Namespace) -> int:
+    from promptflow_lite.flow import load_flow
     from promptflow_lite.sdk.client import Client
+    from promptflow_lite.sdk.detail_files import detail_folder, write_flow_test
 
     inputs = parse_inputs([args.input] if args.input else args.inputs)
     environment = parse_environment(args.environment_variables)
@@ -134,13 +168,16 @@ def _test(args: Namespace) -> int:
         return _test_node(client, args, inputs, environment)
 
     init = parse_inputs(args.init, "--init") or None
-    result = client.flows.test(
-        args.flow, inputs=inputs, variant=args.variant, environment_variables=environment, init=init
-    )
-    if isinstance(result.plain_output, dict):
-        render.json(result.plain_output)
+    flow = load_flow(args.flow, variant=args.variant)
+    result = client.flows.test(flow, inputs=inputs, environment_variables=environment, init=init)
+    output = write_flow_test(flow, result, detail_folder(flow, args.detail), variant=args.variant)
+    if result.line.exception is not None:
+        raise result.line.exception
+
+    if isinstance(output, dict):
+        render.json(output)
     else:
-        render.text(str(result.plain_output))
+        render.text(str(output))
     for node in result.aggregation.nodes if result.aggregation else ():
         if node.error:
             render.note(f"Aggregation node {node.node!r} failed: {node.error['message']}")
@@ -151,13 +188,16 @@ def _test(args: Namespace) -> int:
 
 
 def _test_node(client: Any, args: Namespace, inputs: dict[str, Any], environment: dict[str, str]) -> int:
-    result = client.flows.test_node(
-        args.flow, args.node, inputs=inputs, variant=args.variant, environment_variables=environment
-    )
+    from promptflow_lite.flow import load_flow
+    from promptflow_lite.sdk.detail_files import detail_folder, write_node_test
+
+    flow = load_flow(args.flow, variant=args.variant)
+    result = client.flows.test_node(flow, args.node, inputs=inputs, environment_variables=environment)
+    output = write_node_test(flow, result, detail_folder(flow, args.detail))
     if result.exception is not None:
         raise result.exception
 
-    render.json(result.output)
+    render.json(output)
     return 0
 
 
@@ -176,6 +216,24 @@ def _validate(args: Namespace) -> int:
             render.note(f"{problem.where or args.source}: {problem.message} {problem.hint}")
 
     return 1 if errors else 0
+
+
+def _save(args: Namespace) -> int:
+    from promptflow_lite.sdk.flex_files import save_flow
+
+    render.text(f"Saved flow to {save_flow(args.entry, args.code, path=args.path).parent}.")
+    return 0
+
+
+def _build(args: Namespace) -> int:
+    from promptflow_lite.sdk.flow_build import build_docker, build_flow
+
+    if args.format == "docker" and not args.flow_only:
+        build_docker(args.source, args.output, variant=args.variant)
+    else:
+        build_flow(args.source, args.output, variant=args.variant)
+    render.text(f"Built flow into {args.output}.")
+    return 0
 
 
 def _problem_to_json(problem: Any) -> dict[str, Any]:

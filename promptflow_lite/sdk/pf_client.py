@@ -393,11 +393,19 @@ class FlowOperations:
 
         return save_flow(entry, code, **options)
 
-    def build(self, flow: Any, *, output: str | os.PathLike[str], variant: str | None = None, **_ignored: Any) -> None:
-        """Copy a flow in the form in which it executes: includes merged, variants put in place."""
-        from promptflow_lite.sdk.flow_copy import copy_flow
+    def build(
+        self,
+        flow: Any,
+        *,
+        output: str | os.PathLike[str],
+        format: str | None = None,
+        variant: str | None = None,
+        **_ignored: Any,
+    ) -> None:
+        """Copy a flow in the form in which it executes, or write the files of a container image (`docker`)."""
+        from promptflow_lite.sdk.flow_build import build_docker, build_flow
 
-        copy_flow(load_flow(flow, variant=variant), Path(output))
+        (build_docker if format == "docker" else build_flow)(flow, output, variant=variant)
 
 
 class ToolOperations:

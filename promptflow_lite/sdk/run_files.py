@@ -134,7 +134,7 @@ class _LineWriter:
 
         folder = self._folder / "flow_outputs"
         loaded = load_media(dict(output), root=folder, message_format=self._message_format, fetch_urls=False)
-        persisted = persist_media(loaded, folder, message_format=self._message_format)
+        persisted = persist_media(loaded, folder, relative_to=folder, message_format=self._message_format)
         return persisted if isinstance(persisted, Mapping) else output
 
     def _write_log(self, number: int, line: LineResult) -> None:
