@@ -1,7 +1,13 @@
-"""Parsing, validating, editing and describing flows; never runs user code."""
+"""Parsing, validating, editing and describing flows; never runs user code.
+
+What executing a flow needs is imported at once; the rest when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from promptflow_lite.flow.chat import ChatRoles, chat_roles
-from promptflow_lite.flow.chat_messages import PromptResult, parse_chat, render_chat, render_prompt
 from promptflow_lite.flow.loader import find_flow_file, load_flow
 from promptflow_lite.flow.media import (
     Image,
@@ -30,13 +36,16 @@ from promptflow_lite.flow.model import (
 )
 from promptflow_lite.flow.prompty import load_prompty, resolve_references
 from promptflow_lite.flow.references import Reference, parse_reference, resolve_path
-from promptflow_lite.flow.schema import SCHEMA_KINDS, json_schema
-from promptflow_lite.flow.signature import ModuleOutline, ToolParameter, ToolSignature, read_module
-from promptflow_lite.flow.snapshot import FlowSnapshot, describe_flow, flow_tools, render_mermaid
-from promptflow_lite.flow.templates import check_template, render_template, template_variables
-from promptflow_lite.flow.validate import validate_flow
 from promptflow_lite.flow.values import InputCoercion, coerce_inputs, coerce_literal, is_dropped_literal
 from promptflow_lite.flow.yaml_io import YamlDocument, dump_yaml_text, load_yaml, parse_yaml
+
+if TYPE_CHECKING:
+    from promptflow_lite.flow.chat_messages import PromptResult, parse_chat, render_chat, render_prompt
+    from promptflow_lite.flow.schema import SCHEMA_KINDS, json_schema
+    from promptflow_lite.flow.signature import ModuleOutline, ToolParameter, ToolSignature, read_module
+    from promptflow_lite.flow.snapshot import FlowSnapshot, describe_flow, flow_tools, render_mermaid
+    from promptflow_lite.flow.templates import check_template, render_template, template_variables
+    from promptflow_lite.flow.validate import validate_flow
 
 __all__ = [
     "INPUT_TYPES",
@@ -96,3 +105,36 @@ __all__ = [
     "template_variables",
     "validate_flow",
 ]
+
+_MODULE_BY_NAME = {
+    "PromptResult": "chat_messages",
+    "parse_chat": "chat_messages",
+    "render_chat": "chat_messages",
+    "render_prompt": "chat_messages",
+    "SCHEMA_KINDS": "schema",
+    "json_schema": "schema",
+    "ModuleOutline": "signature",
+    "ToolParameter": "signature",
+    "ToolSignature": "signature",
+    "read_module": "signature",
+    "FlowSnapshot": "snapshot",
+    "describe_flow": "snapshot",
+    "flow_tools": "snapshot",
+    "render_mermaid": "snapshot",
+    "check_template": "templates",
+    "render_template": "templates",
+    "template_variables": "templates",
+    "validate_flow": "validate",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE_BY_NAME.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    import importlib
+
+    value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value

@@ -12,7 +12,6 @@ from typing import Any
 from promptflow_lite.errors import Location, UserErrorException, ValidationException
 from promptflow_lite.flow import dag, topology
 from promptflow_lite.flow.flex import is_entry, parse_flex
-from promptflow_lite.flow.includes import materialise
 from promptflow_lite.flow.model import DagFlow, FlexFlow, Flow, PromptyFlow
 from promptflow_lite.flow.overrides import inline_variants, with_overrides
 from promptflow_lite.flow.problems import Cursor, Findings
@@ -124,13 +123,19 @@ def _load_flex(file: Path, document: YamlDocument, include: bool) -> FlexFlow:
     findings = Findings()
     root = Cursor(document, findings, (), document.value)
     includes = tuple(str(item) for item in root.items("additional_includes"))
-    folder = materialise(file, includes, document) if includes and include else file.parent
+    folder = _merged(file, includes, document) if includes and include else file.parent
     code = root.optional_text("code")
     root_dir = (folder / code).absolute() if code else folder
     if not root_dir.is_dir():
         raise UserErrorException(f"The code folder {code!r} does not exist.", where=root.where("code"))
 
     return parse_flex(file, Path(os.path.normpath(root_dir)), folder_name(file.parent), document, findings)
+
+
+def _merged(file: Path, includes: tuple[str, ...], document: YamlDocument) -> Path:
+    from promptflow_lite.flow.includes import materialise
+
+    return materialise(file, includes, document)
 
 
 def _load_dag(file: Path, document: YamlDocument, variant: str | None, include: bool) -> DagFlow:
@@ -140,7 +145,7 @@ def _load_dag(file: Path, document: YamlDocument, variant: str | None, include: 
     if not flow.additional_includes or not include:
         return flow
 
-    return dataclasses.replace(flow, root=materialise(file, flow.additional_includes, document))
+    return dataclasses.replace(flow, root=_merged(file, flow.additional_includes, document))
 
 
 def parse_dag(file: Path, root: Cursor, variant: str | None = None) -> DagFlow:
