@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,13 +89,23 @@ def run_server(app: EndpointApp, settings: ServerSettings, *, requires_key: bool
         ssl_keyfile=settings.private_key,
     )
     server = uvicorn.Server(config)
+    with _quiet_end():
+        try:
+            server.run(sockets=[listener])
+        finally:
+            app.stop()
+
+
+@contextmanager
+def _quiet_end() -> Iterator[None]:
+    """uvicorn raises the signal that stopped it again once it has stopped cleanly; by then it has done its work."""
+    previous = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        server.run(sockets=[listener])
+        yield
     except KeyboardInterrupt:
-        # uvicorn raises the signal again once it has stopped cleanly; there is nothing left to do.
         pass
     finally:
-        app.stop()
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _has(module: str) -> bool:
