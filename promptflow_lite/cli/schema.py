@@ -1,8 +1,9 @@
-"""`pfl schema`: print the JSON schema of a file format, for editors and checkers."""
+"""`pfl schema`: JSON schemas of the file formats, for editors and checks."""
 
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 from promptflow_lite.cli import render
@@ -10,22 +11,31 @@ from promptflow_lite.cli import render
 
 def register(groups: Any) -> None:
     """Add the group to the command line."""
-    parser = groups.add_parser(
+    from promptflow_lite.sdk.schemas import SCHEMAS
+
+    schema = groups.add_parser(
         "schema",
         help="JSON schemas of the file formats",
-        description="Print the JSON schema of a file format.",
-        epilog="Example: pfl schema dag > flow.schema.json",
+        description="Print the JSON schema of a file format. Name it in a file's first line for editors to use: "
+        "# yaml-language-server: $schema=flow.dag.schema.json",
+        epilog="Example: pfl schema flow.dag --output flow.dag.schema.json",
     )
-    parser.add_argument(
-        "kind",
-        choices=("dag", "flex", "prompty", "run"),
-        help="flow.dag.yaml, flow.flex.yaml, the front matter of a .prompty, or run.yaml",
-    )
-    parser.set_defaults(handler=_print)
+    schema.add_argument("format", nargs="?", choices=sorted(SCHEMAS), help="The file format; without it, list them.")
+    schema.add_argument("-o", "--output", metavar="FILE", help="Write the schema instead of printing it.")
+    schema.set_defaults(handler=_show)
 
 
-def _print(args: Namespace) -> int:
-    from promptflow_lite.flow import json_schema
+def _show(args: Namespace) -> int:
+    from promptflow_lite.sdk.schemas import SCHEMAS, schema_of
 
-    render.json(json_schema(args.kind))
+    if args.format is None:
+        render.json({name: entry.description for name, entry in SCHEMAS.items()})
+        return 0
+
+    schema = schema_of(args.format)
+    if args.output:
+        Path(args.output).write_text(render.to_json(schema) + "\n", encoding="utf-8")
+        render.note(f"created {args.output}")
+    else:
+        render.json(schema)
     return 0
