@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from promptflow_lite.connections import Connection
     from promptflow_lite.sdk.config import ConfigOperations
     from promptflow_lite.sdk.connections import ConnectionOperations
+    from promptflow_lite.sdk.datasets import DatasetOperations
     from promptflow_lite.sdk.endpoints import EndpointOperations
     from promptflow_lite.sdk.evaluations import EvaluationOperations
     from promptflow_lite.sdk.flows import FlowOperations
@@ -83,6 +84,13 @@ class Client:
         from promptflow_lite.sdk.evaluations import EvaluationOperations
 
         return EvaluationOperations(self.store, self.config)
+
+    @cached_property
+    def datasets(self) -> DatasetOperations:
+        """Data sets with versions."""
+        from promptflow_lite.sdk.datasets import DatasetOperations
+
+        return DatasetOperations(self.store, self.evaluations)
 
     def close(self) -> None:
         """Close the database if it was opened."""
