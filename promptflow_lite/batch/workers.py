@@ -69,6 +69,7 @@ class LinePool:
         max_workers: Lines that run at once.
         line_timeout_s: A line that takes longer is recorded as failed and left behind; None for no limit.
         grow_at_once: Start all threads immediately, for flows that wait for models.
+        slow_line_s: Lines that take longer than this are taken to wait, so that more of them at once is faster.
     """
 
     def __init__(
@@ -78,12 +79,14 @@ class LinePool:
         max_workers: int,
         line_timeout_s: float | None = None,
         grow_at_once: bool = False,
+        slow_line_s: float = _SLOW_LINE_S,
     ) -> None:
         self.cancel = threading.Event()
         self._make_runner = make_runner
         self._max_workers = max_workers
         self._line_timeout_s = line_timeout_s
         self._grow_at_once = grow_at_once
+        self._slow_line_s = slow_line_s
         self._tasks: queue.SimpleQueue[deque[Line] | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[tuple[list[FinishedLine], bool] | BaseException] = queue.SimpleQueue()
         self._workers: list[_Worker] = []
@@ -137,11 +140,11 @@ class LinePool:
         return 2 if not self._should_grow() else self._max_workers + 1
 
     def _should_grow(self) -> bool:
-        if self._grow_at_once or (self._seconds_per_line or 0.0) > _SLOW_LINE_S:
+        if self._grow_at_once or (self._seconds_per_line or 0.0) > self._slow_line_s:
             return True
 
         now = time.monotonic()
-        return any(w.current is not None and now - w.started_at > _SLOW_LINE_S for w in self._workers)
+        return any(w.current is not None and now - w.started_at > self._slow_line_s for w in self._workers)
 
     def _hand_out(self, chunk: deque[Line]) -> None:
         self._in_flight += 1

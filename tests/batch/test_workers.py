@@ -46,7 +46,7 @@ def test_every_line_comes_back_exactly_once() -> None:
 
 
 def test_cheap_lines_stay_on_one_thread() -> None:
-    _, threads = execute(lambda number: number, 2000)
+    _, threads = execute(lambda number: number, 2000, slow_line_s=30)
 
     assert len(threads) == 1
 
