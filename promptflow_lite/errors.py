@@ -162,6 +162,12 @@ class FlowSyntaxError(ValidationException):
     code = "flow.syntax"
 
 
+class IncludeError(ValidationException):
+    """An additional include cannot be used."""
+
+    code = "flow.include"
+
+
 class FlowValidationError(ValidationException):
     """A flow has problems; carries all of them in `facts['problems']`."""
 
@@ -460,6 +466,12 @@ class FlowDefinitionError(UserErrorException):
             self.__dict__["code"] = code
 
 
+class FlowEditError(FlowDefinitionError):
+    """A flow's file cannot be edited as asked."""
+
+    code = "flow.edit"
+
+
 class FailedToImportModule(UserErrorException):
     """A module cannot be imported."""
 
@@ -751,6 +763,12 @@ class SettingsError(SDKError):
     """A settings file or the state folder cannot be used."""
 
     code = "config.unusable"
+
+
+class FileChangedError(SDKError):
+    """A file is no longer what it was when it was read."""
+
+    code = "flow.file_changed"
 
 
 class StoreError(SDKError):

@@ -18,22 +18,22 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from promptflow_lite._utils.text import did_you_mean
-from promptflow_lite.errors import Location, NodeCircularDependency, PromptflowException, SDKError
+from promptflow_lite.errors import (
+    FileChangedError,
+    FlowEditError,
+    Location,
+    NodeCircularDependency,
+    PromptflowException,
+)
 from promptflow_lite.flow.dag import NODE_KEYS, OPERATORS
 from promptflow_lite.flow.loader import parse_dag
 from promptflow_lite.flow.problems import CollectedFindings, Cursor
 from promptflow_lite.flow.references import parse_reference
-from promptflow_lite.flow.splice import FlowEditError, replace_value
+from promptflow_lite.flow.splice import replace_value
 from promptflow_lite.flow.yaml_io import YamlDocument, decode_text, parse_yaml
 
 _BOM = b"\xef\xbb\xbf"
 _NAME = re.compile(r"[A-Za-z_][\w-]*\Z")
-
-
-class FileChangedError(SDKError):
-    """A file is no longer what it was when it was read."""
-
-    code = "flow.file_changed"
 
 
 def apply(text: str, op: Op) -> str:

@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from promptflow_lite.errors import Location, ValidationException
+from promptflow_lite.errors import IncludeError, Location
 from promptflow_lite.flow.yaml_io import YamlDocument
 
 _SKIPPED = frozenset([".git", ".promptflow", ".runs", ".venv", "__pycache__", "node_modules"])
@@ -23,12 +23,6 @@ _PREFIX = "pfl-flow-"
 _lock = threading.Lock()
 _copies: dict[Path, tuple[tuple[object, ...], Path]] = {}
 """Flow file -> fingerprint of everything that was copied, and the copy."""
-
-
-class IncludeError(ValidationException):
-    """An additional include cannot be used."""
-
-    code = "flow.include"
 
 
 def materialise(flow_file: Path, includes: Sequence[str], document: YamlDocument | None = None) -> Path:

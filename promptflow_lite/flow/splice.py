@@ -18,18 +18,12 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from promptflow_lite.errors import FlowDefinitionError, FlowSyntaxError
+from promptflow_lite.errors import FlowEditError, FlowSyntaxError
 from promptflow_lite.flow.yaml_io import parse_plain_scalar, parse_yaml
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TO_ESCAPE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
 _LITERAL_SAFE = re.compile("[^\\S\n ]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]| \n| \\Z")
-
-
-class FlowEditError(FlowDefinitionError):
-    """An edit cannot be made."""
-
-    code = "flow.edit"
 
 
 def replace_value(text: str, new: Any) -> str:

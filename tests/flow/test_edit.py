@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptflow_lite.errors import FlowSyntaxError, NodeCircularDependency
+from promptflow_lite.errors import FileChangedError, FlowEditError, FlowSyntaxError, NodeCircularDependency
 from promptflow_lite.flow import edit, parse_yaml
-from promptflow_lite.flow.splice import FlowEditError, is_same, replace_value
+from promptflow_lite.flow.splice import is_same, replace_value
 
 TEXT = (Path(__file__).parent / "hand_formatted.yaml").read_text(encoding="utf-8")
 
@@ -236,7 +236,7 @@ def test_file_is_saved_whole_unless_somebody_changed_it(tmp_path):
     assert path.read_bytes() == b"\xef\xbb\xbfnodes: []\r\ndescription: d\r\n"
     assert path.stat().st_mode & 0o777 == 0o640
     assert edit.read_for_edit(path)[1] == new_digest
-    with pytest.raises(edit.FileChangedError):
+    with pytest.raises(FileChangedError):
         edit.save(path, "nodes: []\n", digest)
     assert [file.name for file in tmp_path.iterdir()] == ["flow.dag.yaml"]
 

@@ -3,8 +3,9 @@ import zipfile
 
 import pytest
 
+from promptflow_lite.errors import IncludeError
 from promptflow_lite.flow import load_flow
-from promptflow_lite.flow.includes import IncludeError, release
+from promptflow_lite.flow.includes import release
 
 
 @pytest.fixture
