@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from promptflow_lite.cli import render
 from promptflow_lite.cli.arguments import nested, parse_connections, parse_environment, parse_inputs, parse_pairs
 from promptflow_lite.cli.compare import register_compare
+from promptflow_lite.cli.diff import register_diff
 from promptflow_lite.cli.grid import add_grid_options, create_grid, wants_grid
 from promptflow_lite.errors import UsageError
 
@@ -30,6 +31,7 @@ def register(groups: Any) -> None:
     _register_reading(verbs)
     _register_changing(verbs)
     register_compare(verbs)
+    register_diff(verbs)
 
 
 def _register_create(verbs: Any) -> None:
