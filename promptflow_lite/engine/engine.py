@@ -24,9 +24,11 @@ from promptflow_lite._utils.hashing import file_digest
 from promptflow_lite.engine.chat import ChatTemplate
 from promptflow_lite.engine.choices import LabelTree, build_label_tree, score_labels
 from promptflow_lite.engine.detokenize import TextAssembler
-from promptflow_lite.engine.scheduler import Planner, Scheduler, check_fits, n_sequences
+from promptflow_lite.engine.scheduler import Planner, Scheduler, check_fits
+from promptflow_lite.engine.scheduler import n_sequences as n_shared_sequences
 from promptflow_lite.engine.settings import EMBEDDING_TOKENS, EngineSettings
 from promptflow_lite.engine.step import EngineStats, Row
+from promptflow_lite.engine.streams import PIECE, StreamScheduler
 from promptflow_lite.engine.worker import Delta, Event, Finished, Job, Scored, TokenChoice, Worker
 from promptflow_lite.errors import EngineBusyError, EngineError, EngineTimeoutError
 
@@ -38,6 +40,10 @@ _POOL_FRACTION = 0.25
 """Part of the machine's memory that KV cells may take by default."""
 _POOL_CELLS = 8192
 """Cells by default when memory allows and the model's context is not longer."""
+_STREAM_CELLS = 2048
+"""Cells of a row's stream in reproducible mode, unless told."""
+_IDLE_STREAMS = 4
+"""Streams beyond the running rows that keep prompts to copy from."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +121,7 @@ class Engine:
         self.path = path
         self.model = bindings.LlamaModel(path, settings or EngineSettings())
         self.settings = _resolve(settings or EngineSettings(), self.model)
-        self._context = bindings.LlamaContext(self.model, self.settings, n_sequences=n_sequences(self.settings))
+        self._context = bindings.LlamaContext(self.model, self.settings, n_sequences=_n_sequences(self.settings))
         self._samplers = SamplerFactory(self.model)
         self._seeds = random.Random()
         self._is_closed = False
@@ -129,12 +135,25 @@ class Engine:
         )
 
     def _new_planner(self) -> Planner:
-        return Scheduler(self.settings, n_ctx_row=self.n_ctx, allow_partial=self._context.allow_partial)
+        if not self.settings.reproducible:
+            return Scheduler(self.settings, n_ctx_row=self.n_ctx, allow_partial=self._context.allow_partial)
+
+        return StreamScheduler(
+            self.settings,
+            n_streams=_n_sequences(self.settings),
+            n_ctx_row=self.n_ctx,
+            n_together=self.settings.max_rows if self._rows_together else 1,
+        )
+
+    @cached_property
+    def _rows_together(self) -> bool:
+        return self._context.probe_rows_together(min(self.settings.max_rows, 6))
 
     @property
     def n_ctx(self) -> int:
         """Most tokens of one request, prompt and answer together."""
-        return min(self.settings.n_cells, self.model.n_ctx_train or self.settings.n_cells)
+        n_cells = self.settings.row_cells if self.settings.reproducible else self.settings.n_cells
+        return min(n_cells, self.model.n_ctx_train or n_cells)
 
     @property
     def stats(self) -> EngineStats:
@@ -355,12 +374,28 @@ def _deadline(timeout_s: float | None) -> float:
 
 def _resolve(settings: EngineSettings, model: Any) -> EngineSettings:
     """Settings with every size chosen."""
+    if settings.reproducible:
+        return _resolve_streams(settings, model)
+
     n_cells = settings.n_cells
     if n_cells <= 0:
         affordable = int(_memory_bytes() * _POOL_FRACTION / max(model.cell_bytes, 1))
         n_cells = max(min(max(_POOL_CELLS, model.n_ctx_train), affordable, 4 * _POOL_CELLS), 512)
     step_tokens = max(settings.step_tokens, settings.max_rows + 1)
     return dataclasses.replace(settings, n_cells=-(-n_cells // 256) * 256, step_tokens=step_tokens)
+
+
+def _resolve_streams(settings: EngineSettings, model: Any) -> EngineSettings:
+    row_cells = settings.row_cells or min(_STREAM_CELLS, model.n_ctx_train or _STREAM_CELLS)
+    row_cells = -(-row_cells // 256) * 256
+    step_tokens = max(settings.step_tokens, settings.max_rows, PIECE)
+    sized = dataclasses.replace(settings, row_cells=row_cells, step_tokens=step_tokens)
+    return dataclasses.replace(sized, n_cells=row_cells * _n_sequences(sized))
+
+
+def _n_sequences(settings: EngineSettings) -> int:
+    """Sequence ids the context must offer."""
+    return settings.max_rows + _IDLE_STREAMS if settings.reproducible else n_shared_sequences(settings)
 
 
 def _memory_bytes() -> int:

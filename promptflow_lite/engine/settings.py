@@ -18,6 +18,8 @@ class EngineSettings:
 
     n_cells: int = 0
     """KV cells of the whole pool, shared by all rows and cached prefixes; 0 chooses by model and memory."""
+    row_cells: int = 0
+    """In reproducible mode the cells of each row's stream; 0 takes 2048, or the model's context if that is shorter."""
     max_rows: int = 16
     """Rows that generate together."""
     n_cached: int = 16

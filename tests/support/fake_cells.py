@@ -41,6 +41,8 @@ class FakeContext:
         self.peak = 0
         self.evaluated = 0
         self.decoded: list[list[int]] = []
+        self.steps: list[list[tuple[int, tuple[int, ...]]]] = []
+        """Of each step, what each sequence computed."""
         self.adapter = ""
         self.fail_next = False
         self._logits: dict[int, Any] = {}
@@ -92,6 +94,7 @@ class FakeContext:
             raise EngineError("the step failed")
 
         self.decoded.append(list(tokens))
+        self.steps.append([(seq, tuple(t for t, s in zip(tokens, seqs, strict=True) if s == seq)) for seq in set(seqs)])
         self.evaluated += len(tokens)
         self._logits = {}
         wanted = set(range(len(tokens))) if outputs is None else set(outputs)
