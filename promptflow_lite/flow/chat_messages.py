@@ -114,10 +114,13 @@ def render_chat(
         for_prompty: Parse by the rules of prompty files, which differ in the error class and in tool calls.
     """
     images = find_images(variables)
-    if join_lists:
+    if images or for_prompty:
+        template = isolate_images(template)
+
+    if join_lists or (images and not for_prompty):  # an image in a list counts only on a line of its own
         variables = {name: _join_lists(value) for name, value in variables.items()}
 
-    text = render_template(isolate_images(template) if images else template, guard_variables(variables, escape))
+    text = render_template(template, guard_variables(variables, escape))
     messages = parse_chat(text, images, image_detail=image_detail, for_prompty=for_prompty)
     return _without_guards(messages) if _GUARD in text else messages
 

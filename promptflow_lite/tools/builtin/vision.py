@@ -6,6 +6,7 @@ from typing import Any
 
 from promptflow_lite.connections import AzureOpenAIConnection, OpenAIConnection
 from promptflow_lite.flow import render_chat
+from promptflow_lite.flow.templates import isolate_images
 from promptflow_lite.providers import Body, client_for, is_local_connection
 from promptflow_lite.tools.builtin.llm_functions import provider_of
 from promptflow_lite.tools.builtin.messages import split_escape
@@ -133,7 +134,9 @@ def _ask(
 ) -> Any:
     variables, escape = split_escape(kwargs)
     body["model"] = model
-    body["messages"] = render_chat(prompt, variables, escape=escape, join_lists=True, image_detail=detail or "auto")
+    body["messages"] = render_chat(
+        isolate_images(prompt), variables, escape=escape, join_lists=True, image_detail=detail or "auto"
+    )
     if isinstance(connection, AzureOpenAIConnection):
         body["extra_headers"] = _AZURE_HEADERS
 
