@@ -50,6 +50,8 @@ class ColumnMapping:
 
         self._passes_everything = inputs is None and not mapping
         defaults = {n: f"${{data.{n}}}" for n, spec in (inputs or {}).items() if spec.default is None}
+        self._defaulted = {n for n, spec in (inputs or {}).items() if spec.default is not None} - set(mapping or ())
+        """Inputs that keep their default; warned about once if the data has a column of that name."""
         self._literals: dict[str, Any] = {}
         self._mutable_literals: dict[str, Any] = {}
         self._bindings: list[tuple[str, str, str]] = []
@@ -81,6 +83,9 @@ class ColumnMapping:
             ApplyInputMappingError: a source lacks a column; names all of them. In the first line this is a mistake in
                 the mapping; in a later one that line alone is incomplete.
         """
+        if self._defaulted:
+            self._warn_of_ignored_columns(line.get("data", {}))
+
         values = dict(line["data"]) if self._passes_everything else dict(self._literals)
         for name, value in self._mutable_literals.items():
             values[name] = copy.deepcopy(value)
@@ -99,6 +104,17 @@ class ColumnMapping:
         if line_number is not None:
             values[LINE_NUMBER] = line_number
         return values
+
+    def _warn_of_ignored_columns(self, columns: Collection[str]) -> None:
+        for name in sorted(self._defaulted.intersection(columns)):
+            _logger.warning(
+                "Column %r of the data is not used: the input of that name has a default. To use it, map it: "
+                "--column-mapping %s='${data.%s}'",
+                name,
+                name,
+                name,
+            )
+        self._defaulted = set()
 
     def _error(self, line: _Sources) -> ApplyInputMappingError:
         missing = [f"${{{source}.{key}}}" for _, source, key in self._bindings if key not in line[source]]

@@ -86,3 +86,13 @@ def test_missing_mapping_is_warned_about(caplog: pytest.LogCaptureFixture) -> No
     ColumnMapping(None, inputs(a=None), ["data"])
 
     assert "Starting run without column mapping" in caplog.text
+
+
+def test_a_column_that_a_default_shadows_is_warned_about_once(caplog: pytest.LogCaptureFixture) -> None:
+    inputs = {"a": InputSpec(name="a"), "b": InputSpec(name="b", default="x")}
+    mapping = ColumnMapping({"a": "${data.a}"}, inputs, ["data"])
+
+    for number in range(3):
+        assert mapping.apply({"data": {"a": 1, "b": 2}}, number) == {"a": 1, "line_number": number}
+
+    assert [record.args for record in caplog.records] == [("b", "b", "b")]
