@@ -1,5 +1,233 @@
-"""variants."""
+"""Variants: the variants of one node side by side, on the same row or on a sample."""
 
-from parts.frame import title
+from __future__ import annotations
 
-title("variants")
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+from parts.components import diff, editor
+from parts.frame import empty, title
+from parts.state import AuthorState, author_state, data_rows, show_error, tester, workspace
+from parts.text import duration, short
+
+from promptflow_lite.sdk.studio import FlowCard, PromptflowException, TestJob, error_card, settings_text, shown_value
+
+MAX_COLUMNS = 4
+POLL_S = 0.3
+Jobs = dict[tuple[str, int], TestJob]
+"""(variant, row) -> the test that runs or ran."""
+
+
+def choose_flow() -> AuthorState | None:
+    """The flow that is open, or one to choose."""
+    cards: list[FlowCard] = [card for card in workspace().flows() if card.is_editable]
+    paths = [workspace().relative(card.path) for card in cards]
+    asked = st.query_params.get("flow") or st.session_state.get("last_flow")
+    if not cards:
+        return None
+
+    with_variants = next((index for index, card in enumerate(cards) if card.variants), 0)
+    index = paths.index(asked) if asked in paths else with_variants
+    chosen = st.selectbox("Flow", paths, index=index, key="variants_flow", width=320)
+    st.session_state["last_flow"] = st.query_params["flow"] = chosen
+    return author_state(Path(workspace().flow(chosen)))
+
+
+def choose_node(state: AuthorState) -> str | None:
+    """The node whose variants are shown."""
+    nodes = [node.name for node in state.document.graph.nodes.values() if node.source]
+    if not nodes:
+        return None
+
+    asked = st.query_params.get("node") or state.selected
+    with_variants = [node for node in nodes if state.document.graph.nodes[node].variants]
+    wanted = asked if asked in nodes else (with_variants or nodes)[0]
+    return st.selectbox("Node", nodes, index=nodes.index(wanted), key=f"variants_node-{state.document.id}", width=220)
+
+
+def jobs_of(state: AuthorState, node: str) -> Jobs:
+    """Tests of this node's variants."""
+    return st.session_state.setdefault(f"variant_jobs-{state.document.id}-{node}", {})
+
+
+def run_variants(state: AuthorState, node: str, variants: list[str], rows: list[dict[str, Any]]) -> None:
+    """Start every variant on every row; they run one after the other."""
+    jobs = jobs_of(state, node)
+    jobs.clear()
+    only = state.document.graph.ancestors(node)
+    known = state.document.graph.inputs
+    for number, row in enumerate(rows):
+        inputs = {**state.inputs, **{name: value for name, value in row.items() if name in known}}
+        for variant in variants:
+            jobs[variant, number] = tester().run(
+                state.document.folder, inputs, variant=f"${{{node}.{variant}}}", only=only, stream=True
+            )
+
+
+def output_of(job: TestJob, node: str) -> tuple[str, dict[str, Any]]:
+    """What a test gave so far, as text, and the node's record."""
+    if not job.is_done:
+        return job.text.get(node, ""), {}
+
+    result = job.result or {}
+    record = next((item for item in result.get("nodes") or [] if item["node"] == node), {})
+    if result.get("error"):
+        return f"✕ {error_card(result['error'])['message']}", record
+
+    return shown_value(record.get("output"))[0], record
+
+
+def column(state: AuthorState, node: str, variant: str, base: str | None) -> None:
+    """One variant: settings, template, output."""
+    document = state.document
+    entry = document.graph_of({node: variant}).nodes[node]
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{variant}**")
+            if variant == entry.default_variant:
+                st.badge("default", color="green")
+            st.space("stretch")
+            if variant != entry.default_variant:
+                apply = {"op": "set_default_variant", "node": node, "variant": variant}
+                st.button(
+                    "Set default", key=f"default-{variant}", on_click=document.apply, args=(apply,), type="tertiary"
+                )
+        text = document.project.sources.get(entry.source or "", "")
+        if base is None:
+            editor(
+                text,
+                key=f"variant-{document.id}-{node}-{variant}",
+                name=entry.source or variant,
+                language="python" if (entry.source or "").endswith(".py") else "jinja",
+                on_op=lambda op: document.apply({**op, "node": node}) if op["op"] == "set_text" else None,
+                height="260px",
+            )
+            st.caption(settings_text(entry) or "no settings")
+        else:
+            other = document.graph_of({node: base}).nodes[node]
+            before = document.project.sources.get(other.source or "", "")
+            diff(
+                f"{settings_text(other)}\n---\n{before}",
+                f"{settings_text(entry)}\n---\n{text}",
+                key=f"vdiff-{document.id}-{node}-{base}-{variant}",
+                language="text",
+                unified=True,
+                height="260px",
+            )
+        show_output(jobs_of(state, node).get((variant, 0)), node)
+
+
+def show_output(job: TestJob | None, node: str) -> None:
+    """Output of the first row, with what it took."""
+    if job is None:
+        st.caption("Not run yet.")
+        return
+
+    text, record = output_of(job, node)
+    st.code(text or " ", language=None, wrap_lines=True)
+    if record:
+        st.caption(f"{duration(record['ms'] / 1000)} · {record['tokens']} tokens")
+    elif not job.is_done:
+        st.caption(":material/progress_activity: running")
+
+
+def sample_table(jobs: Jobs, node: str, variants: list[str], rows: list[dict[str, Any]]) -> None:
+    """Outputs of a sample: a row of data a line, a variant a column."""
+    table = [
+        {
+            "Row": number,
+            **{name: short(value, 80) for name, value in row.items()},
+            **{
+                variant: short(output_of(jobs[variant, number], node)[0])
+                for variant in variants
+                if (variant, number) in jobs
+            },
+        }
+        for number, row in enumerate(rows)
+    ]
+    st.dataframe(pd.DataFrame(table), hide_index=True, height="content")
+
+
+def page() -> None:
+    """Draw the page."""
+    title("Variants", "The variants of a node side by side. Edits are saved in the flow; runs use the same rows.")
+    try:
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            state = choose_flow()
+            node = choose_node(state) if state else None
+            if state is None or node is None:
+                st.empty()
+            else:
+                controls(state, node)
+        if state is None or node is None:
+            empty("There is no node to vary.", "Make a flow on the Home page first.")
+            return
+
+        draw(state, node)
+    except PromptflowException as error:
+        show_error(error)
+
+
+def controls(state: AuthorState, node: str) -> None:
+    """Rows, run, add, and the way to a whole batch."""
+    st.number_input("Rows", 1, 20, 1, key="variants_rows", width=110)
+    variants = state.document.graph.nodes[node].variants
+    if st.button("Run all", type="primary", icon=":material/play_arrow:", disabled=not variants, key="variants_run"):
+        rows = sample(state)
+        run_variants(state, node, variants, rows)
+    add = {"op": "add_variant", "node": node}
+    st.button("Add variant", icon=":material/add:", key="variants_add", on_click=state.document.apply, args=(add,))
+    if st.button("Compare on data", icon=":material/layers:", key="variants_batch"):
+        st.switch_page("screens/batch.py", query_params={"flow": workspace().relative(state.document.folder)})
+
+
+def sample(state: AuthorState) -> list[dict[str, Any]]:
+    """The first rows of the flow's data; the test values when it has none."""
+    count = int(st.session_state.get("variants_rows", 1))
+    return data_rows(state.document.folder, count) or [dict(state.inputs)]
+
+
+def draw(state: AuthorState, node: str) -> None:
+    """The columns and the sample."""
+    document = state.document
+    if document.message:
+        st.warning(document.message, icon=":material/block:")
+
+    variants = document.graph.nodes[node].variants
+    if not variants:
+        empty(f"{node} has no variants.", "Add one: the node as it is becomes variant_0, a copy of it variant_1.")
+        return
+
+    shown = variants
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if len(variants) > MAX_COLUMNS:
+            shown = st.multiselect("Shown", variants, default=variants[:MAX_COLUMNS], max_selections=MAX_COLUMNS)
+        view = st.segmented_control(
+            "View",
+            ["Edit", "Differences"],
+            default="Edit",
+            required=True,
+            key="variants_view",
+            label_visibility="collapsed",
+        )
+    jobs = jobs_of(state, node)
+    rows = sample(state)
+    is_active = any(not job.is_done for job in jobs.values())
+
+    @st.fragment(run_every=POLL_S if is_active else None)
+    def columns() -> None:
+        for slot, variant in zip(st.columns(max(len(shown), 2)), shown, strict=False):
+            with slot:
+                base = shown[0] if view == "Differences" and variant != shown[0] else None
+                column(state, node, variant, base)
+        if len(rows) > 1 and jobs:
+            sample_table(jobs, node, shown, rows)
+        if is_active and all(job.is_done for job in jobs.values()):
+            st.rerun()
+
+    columns()
+
+
+page()

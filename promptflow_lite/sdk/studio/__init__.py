@@ -1,5 +1,6 @@
 """What the studio needs beyond the client: flows as editable documents, test runs in a process of their own, views."""
 
+from promptflow_lite.connections import connection_from_data
 from promptflow_lite.errors import PromptflowException
 from promptflow_lite.records import LineResult, RunRecord, Status
 from promptflow_lite.sdk.studio.batch import (
@@ -20,6 +21,7 @@ from promptflow_lite.sdk.studio.batch import (
 )
 from promptflow_lite.sdk.studio.document import FlowDocument
 from promptflow_lite.sdk.studio.edits import parse_value, value_text
+from promptflow_lite.sdk.studio.forms import ChatShape, ConnectionKind, chat_shape, connection_kinds, settings_text
 from promptflow_lite.sdk.studio.reports import chart_rows, cost_rows, headline, report_html, score_rows, sentences
 from promptflow_lite.sdk.studio.tester import FlowTester, TestJob
 from promptflow_lite.sdk.studio.traces import trace_of_line, trace_rows
@@ -38,6 +40,8 @@ __all__ = [
     "MISSING",
     "BatchJob",
     "BatchPlan",
+    "ChatShape",
+    "ConnectionKind",
     "EvaluationPlan",
     "FlowCard",
     "FlowDocument",
@@ -53,6 +57,9 @@ __all__ = [
     "batch_jobs",
     "canvas_data",
     "chart_rows",
+    "chat_shape",
+    "connection_from_data",
+    "connection_kinds",
     "cost_rows",
     "count_rows",
     "error_card",
@@ -69,6 +76,7 @@ __all__ = [
     "report_html",
     "score_rows",
     "sentences",
+    "settings_text",
     "shown_value",
     "start_batch",
     "start_resume",

@@ -86,6 +86,10 @@ class FlowDocument:
 
         return self._graph
 
+    def graph_of(self, shown: Mapping[str, str]) -> Graph:
+        """The graph with other variants on display."""
+        return self.project.graph({**self.shown, **shown})
+
     @property
     def problems(self) -> list[Problem]:
         """What is wrong with the flow, found without running any of its code."""
