@@ -96,6 +96,7 @@ def server_flags(host: str, port: int) -> list[str]:
         "client.toolbarMode": "viewer",
         "client.showErrorDetails": "type",
         "client.showErrorLinks": "false",
+        "runner.magicEnabled": "false",
         "theme.baseFontSize": 14,
         "theme.baseRadius": "8px",
         "theme.showWidgetBorder": "true",

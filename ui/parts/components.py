@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,11 +21,17 @@ def _component(name: str) -> Any:
     )
 
 
+def safe_key(key: str) -> str:
+    """A component's key; Streamlit forbids some texts in it that names of runs and variants may hold."""
+    return f"c-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
 def with_ops(name: str, data: Mapping[str, Any], *, key: str, on_op: OnOp) -> None:
     """Show a component that sends operations, and apply each of them exactly once.
 
     The component repeats what has not been acknowledged, so nothing is lost when reruns coalesce.
     """
+    key = safe_key(key)
     ack, epoch = f"{key}.ack", f"{key}.epoch"
     st.session_state.setdefault(ack, 0)
     st.session_state.setdefault(epoch, uuid.uuid4().hex)
@@ -85,6 +92,7 @@ def diff(
 
 def waterfall(trace: Mapping[str, Any], *, key: str) -> str:
     """A trace; returns the id of the span that is selected."""
+    key = safe_key(key)
     selected = (st.session_state.get(key) or {}).get("selected") or trace["spans"][0]["id"]
     if selected not in trace["details"]:
         selected = trace["spans"][0]["id"]

@@ -34,7 +34,7 @@ _STYLE = """
 .stMainBlockContainer h3 { padding: 0 0 1rem; font-size: 1.4rem; }
 .stMainBlockContainer h4 { padding: 0.9rem 0 1rem; font-size: 1.15rem; }
 .stMainBlockContainer h5 { padding: 0 0 1rem; font-size: 1rem; }
-[data-testid="stMetric"] { padding: 0.5rem 0.9rem !important; }
+[data-testid="stMetric"] { padding: 0; min-width: 7rem; }
 [data-testid="stMetricValue"] { font-size: 1.35rem; }
 .stVerticalBlock { gap: 0.7rem; }
 </style>

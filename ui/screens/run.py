@@ -54,9 +54,9 @@ def heading(run: RunRecord, evaluations: list[RunRecord]) -> None:
     for evaluation in evaluations:
         metrics |= evaluation.metrics
     facts |= {name: number(value) for name, value in metrics.items() if isinstance(value, int | float)}
-    columns = st.columns(max(len(facts), 6))
-    for column, (name, value) in zip(columns, facts.items(), strict=False):
-        column.metric(name, value, border=True)
+    with st.container(border=True, horizontal=True, gap="large"):
+        for name, value in facts.items():
+            st.metric(name, value, width="content")
 
 
 def lines_tab(run: RunRecord, evaluations: list[RunRecord]) -> None:

@@ -16,8 +16,7 @@ from promptflow_lite.sdk.studio import FlowCard, PromptflowException, TestJob, e
 
 MAX_COLUMNS = 4
 POLL_S = 0.3
-Jobs = dict[tuple[str, int], TestJob]
-"""(variant, row) -> the test that runs or ran."""
+Jobs = dict[tuple[str, int], TestJob]  # (variant, row) -> the test that runs or ran
 
 
 def choose_flow() -> AuthorState | None:
@@ -86,10 +85,10 @@ def column(state: AuthorState, node: str, variant: str, base: str | None) -> Non
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{variant}**")
+            st.space("stretch")
             if variant == entry.default_variant:
                 st.badge("default", color="green")
-            st.space("stretch")
-            if variant != entry.default_variant:
+            else:
                 apply = {"op": "set_default_variant", "node": node, "variant": variant}
                 st.button(
                     "Set default", key=f"default-{variant}", on_click=document.apply, args=(apply,), type="tertiary"
@@ -104,7 +103,7 @@ def column(state: AuthorState, node: str, variant: str, base: str | None) -> Non
                 on_op=lambda op: document.apply({**op, "node": node}) if op["op"] == "set_text" else None,
                 height="260px",
             )
-            st.caption(settings_text(entry) or "no settings")
+            st.caption(settings_text(entry).replace("\n", " · ") or "no settings")
         else:
             other = document.graph_of({node: base}).nodes[node]
             before = document.project.sources.get(other.source or "", "")

@@ -22,6 +22,7 @@ from promptflow_lite.settings import home
 _TRUTH_NAMES = ("ground_truth", "groundtruth", "expected", "reference", "target", "truth", "label")
 _ANSWER_NAMES = ("answer", "prediction", "output", "response", "actual", "text", "candidate")
 _MODEL_KINDS = ("llm", "custom_llm")
+STARTUP_S = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,10 +145,21 @@ def is_alive(job: BatchJob) -> bool:
     if job.is_finished:
         return False
 
+    if job.pid == 0:  # the process has not yet written down who it is
+        return time.time() - job.started < STARTUP_S
+
     try:
-        return os.waitpid(job.pid, os.WNOHANG) == (0, 0)
+        if os.waitpid(job.pid, os.WNOHANG) != (0, 0):
+            return False
     except ChildProcessError:
-        return Path(f"/proc/{job.pid}").exists()
+        pass  # started by another studio
+
+    try:
+        os.kill(job.pid, 0)
+    except OSError:
+        return False
+
+    return True
 
 
 def _start(request: Mapping[str, Any], names: list[str]) -> BatchJob:

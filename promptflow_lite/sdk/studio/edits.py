@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
+from promptflow_lite._utils.jsonable import dumps, loads
 from promptflow_lite.errors import UserErrorException
 from promptflow_lite.flow import parse_yaml
+from promptflow_lite.flow.splice import replace_value
 from promptflow_lite.sdk.studio.graph import Graph, GraphNode, as_reference, read_graph
 from promptflow_lite.sdk.studio.sources import parameters_of
-from promptflow_lite.sdk.studio.yaml_edit import block, edit_yaml
 
 Op = Mapping[str, Any]
 
@@ -63,8 +64,6 @@ def apply(project: Project, op: Op, shown: Mapping[str, str] | None = None) -> P
 
 def value_text(value: Any) -> str:
     """A value of the yaml as the text of a field; `parse_value` turns it back."""
-    from promptflow_lite._utils.jsonable import dumps
-
     if isinstance(value, str):
         return value if parse_value(value) == value else dumps(value)
 
@@ -81,11 +80,12 @@ def parse_value(text: str) -> Any:
         return text
 
     try:
-        value = parse_yaml(stripped).value
-    except UserErrorException:
+        value = loads(stripped) if stripped[0] in '["{' else parse_yaml(stripped).value
+    except (UserErrorException, ValueError):
         return text
 
-    return value if isinstance(value, bool | int | float | list | dict | str) else text
+    is_json = stripped[0] in '["{'
+    return value if is_json or isinstance(value, bool | int | float) else text
 
 
 @dataclass(slots=True)
@@ -105,7 +105,10 @@ class _Context:
         return node
 
     def edited(self, change: Callable[[Any], None]) -> Project:
-        return replace(self.project, yaml=edit_yaml(self.project.yaml, change))
+        """Change a copy of the parsed file; the text changes only where the copy differs."""
+        root = _copied(parse_yaml(self.project.yaml).value or {})
+        change(root)
+        return replace(self.project, yaml=replace_value(self.project.yaml, root))
 
     def edited_body(self, node: GraphNode, change: Callable[[Any], None]) -> Project:
         """Change the mapping that holds the node: its own, or its shown variant's."""
@@ -126,7 +129,7 @@ def _body(root: Any, node: GraphNode) -> Any:
 def _mapping_in(parent: Any, key: str) -> Any:
     """The mapping under a key, created (or made a mapping) where needed."""
     if not isinstance(parent.get(key), dict) or not parent[key]:
-        parent[key] = block({})
+        parent[key] = {}
 
     return parent[key]
 
@@ -152,12 +155,11 @@ def _add(context: _Context, op: Op) -> Project:
     def change(root: Any) -> None:
         nodes = root.get("nodes")
         if not nodes:
-            root["nodes"] = block([])
-            root["nodes"].fa.set_block_style()
+            root["nodes"] = []
 
         after = op.get("after")
         names = [item.get("name") for item in root["nodes"]]
-        root["nodes"].insert(names.index(after) + 1 if after in names else len(names), block(entry))
+        root["nodes"].insert(names.index(after) + 1 if after in names else len(names), entry)
 
     edited = context.edited(change)
     return replace(edited, sources={**edited.sources, path: starter.replace("{name}", name)})
@@ -265,7 +267,7 @@ def _set_input(context: _Context, op: Op) -> Project:
     if not name.strip():
         raise UserErrorException("An input needs a name.")
 
-    return context.edited_body(node, lambda body: _put(_mapping_in(body, "inputs"), name, _typed(value)))
+    return context.edited_body(node, lambda body: _mapping_in(body, "inputs").update({name: _typed(value)}))
 
 
 def _remove_input(context: _Context, op: Op) -> Project:
@@ -331,23 +333,17 @@ def _add_variant(context: _Context, op: Op) -> Project:
         if not node.variants:
             _make_variants(root, node, body)
 
-        root["node_variants"][node.name]["variants"][name] = block({"node": copy})
+        root["node_variants"][node.name]["variants"][name] = {"node": copy}
 
     return replace(context.edited(change), sources=sources)
 
 
 def _make_variants(root: Any, node: GraphNode, body: dict[str, Any]) -> None:
     entry = _entry(root, node.name)
-    moved = block({})
-    for key in list(entry):
-        if key != "name":
-            moved[key] = entry.pop(key)
-
+    moved = {key: entry.pop(key) for key in list(entry) if key != "name"}
     entry["use_variants"] = True
-    groups = _mapping_in(root, "node_variants")
-    groups[node.name] = block({"default_variant_id": "variant_0", "variants": {}})
-    groups[node.name]["variants"] = block({"variant_0": {}})
-    groups[node.name]["variants"]["variant_0"]["node"] = moved
+    group = {"default_variant_id": "variant_0", "variants": {"variant_0": {"node": moved}}}
+    _mapping_in(root, "node_variants")[node.name] = group
 
 
 def _remove_variant(context: _Context, op: Op) -> Project:
@@ -385,7 +381,7 @@ def _set_flow_input(context: _Context, op: Op) -> Project:
         if key == "default" and value == "":
             spec.pop("default", None)
         else:
-            _put(spec, key, value if key == "type" else _default_of(spec.get("type"), value))
+            spec[key] = value if key == "type" else _default_of(spec.get("type"), value)
         if "type" not in spec:
             spec["type"] = "string"
 
@@ -427,7 +423,7 @@ def _set_output(context: _Context, op: Op) -> Project:
         spec = _mapping_in(_mapping_in(root, "outputs"), name)
         if "type" not in spec:
             spec["type"] = "string"
-        _put(spec, "reference", value)
+        spec["reference"] = value
 
     return context.edited(change)
 
@@ -468,11 +464,12 @@ def _typed(value: Any) -> Any:
     return parse_value(value) if isinstance(value, str) else value
 
 
-def _put(mapping: Any, key: str, value: Any) -> None:
-    """Set a value; text that stood in quotes keeps them."""
-    old = mapping.get(key)
-    is_quoted = isinstance(old, str) and type(old) is not str and isinstance(value, str)
-    mapping[key] = type(old)(value) if is_quoted else block(value)
+def _copied(value: Any) -> Any:
+    """A copy in which what an alias repeats is separate."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 def _bodies(root: Any) -> Iterator[Any]:
@@ -510,9 +507,9 @@ def _drop_outputs(root: Any, sources: set[str]) -> None:
 
 
 def _rename_key(mapping: Any, before: str, name: str) -> None:
-    position = list(mapping).index(before)
-    value = mapping.pop(before)
-    mapping.insert(position, name, value)
+    items = [(name if key == before else key, value) for key, value in mapping.items()]
+    mapping.clear()
+    mapping.update(items)
 
 
 def _replace_text(value: Any, rewrite: Callable[[str], str]) -> None:
@@ -521,7 +518,7 @@ def _replace_text(value: Any, rewrite: Callable[[str], str]) -> None:
         if isinstance(item, str):
             new = rewrite(item)
             if new != item:
-                value[key] = type(item)(new)
+                value[key] = new
         else:
             _replace_text(item, rewrite)
 

@@ -1,0 +1,103 @@
+"""A running studio and a watched browser page, for tests and benchmarks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+def chromium() -> str | None:
+    """The browser of this machine."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
+class Studio:
+    """A running `pfl ui`."""
+
+    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        command = [sys.executable, "-m", "promptflow_lite.cli.main", "ui", str(folder), "--no-browser"]
+        self.process = subprocess.Popen(
+            [*command, "--port", str(self.port), *arguments],
+            env={**os.environ, **environment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._wait()
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            try:
+                urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=1)
+            except urllib.error.HTTPError:
+                return
+            except OSError:
+                assert self.process.poll() is None, "the studio ended at once"
+                time.sleep(0.1)
+            else:
+                return
+        raise AssertionError("the studio did not start")
+
+    def close(self) -> int:
+        """Ask it to stop and wait."""
+        self.process.terminate()
+        return self.process.wait(20)
+
+
+class Watched:
+    """A page with what it asked for and complained about."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.foreign: list[str] = []
+        self.complaints: list[str] = []
+        self.n_runs = 0
+        page.on("request", self._request)
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("websocket", lambda socket: socket.on("framereceived", self._frame))
+
+    def _request(self, request: Any) -> None:
+        if not request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):
+            self.foreign.append(request.url)
+
+    def _console(self, message: Any) -> None:
+        if message.type == "error":
+            self.complaints.append(message.text)
+
+    def _frame(self, payload: Any) -> None:
+        from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+
+        message = ForwardMsg()
+        if isinstance(payload, bytes):
+            message.ParseFromString(payload)
+            if message.WhichOneof("type") == "new_session":
+                self.n_runs += 1
+
+    def settle(self) -> None:
+        """Wait until the server has nothing more to say."""
+        self.page.wait_for_timeout(150)
+        self.page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=30_000)
+        self.page.wait_for_timeout(150)
