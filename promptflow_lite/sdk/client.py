@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from promptflow_lite.sdk.datasets import DatasetOperations
     from promptflow_lite.sdk.endpoints import EndpointOperations
     from promptflow_lite.sdk.evaluations import EvaluationOperations
+    from promptflow_lite.sdk.experiments import ExperimentOperations
     from promptflow_lite.sdk.flows import FlowOperations
     from promptflow_lite.sdk.grids import GridOperations
     from promptflow_lite.sdk.runs import RunOperations
@@ -91,6 +92,13 @@ class Client:
         from promptflow_lite.sdk.datasets import DatasetOperations
 
         return DatasetOperations(self.store, self.evaluations)
+
+    @cached_property
+    def experiments(self) -> ExperimentOperations:
+        """Several flows in sequence."""
+        from promptflow_lite.sdk.experiments import ExperimentOperations
+
+        return ExperimentOperations(self)
 
     def close(self) -> None:
         """Close the database if it was opened."""

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from promptflow_lite.flow.dag import INPUT_TYPES, NODE_TYPES, OPERATORS, SOURCE_TYPES
+from promptflow_lite.flow import INPUT_TYPES
+from promptflow_lite.flow.dag import NODE_TYPES, OPERATORS, SOURCE_TYPES
 
 Schema = dict[str, Any]
 
