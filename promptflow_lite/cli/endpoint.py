@@ -269,7 +269,7 @@ def _create_key(args: Namespace) -> int:
     key, text = _operations().create_key(
         args.role,
         name=args.name,
-        lifetime_s=_seconds(args.expires_in) if args.expires_in else None,
+        lifetime_s=parse_seconds(args.expires_in) if args.expires_in else None,
         rate_per_minute=args.rate,
         quota_per_day=args.quota,
     )
@@ -291,7 +291,7 @@ def _list_keys(args: Namespace) -> int:
 
 
 def _rotate_key(args: Namespace) -> int:
-    key, text = _operations().rotate_key(args.id, grace_s=_seconds(args.grace))
+    key, text = _operations().rotate_key(args.id, grace_s=parse_seconds(args.grace))
     render.note("This is the only time the key is shown.")
     render.json({"id": key.id, "role": key.role, "key": text, "replaces": args.id})
     return 0
@@ -303,7 +303,8 @@ def _revoke_key(args: Namespace) -> int:
     return 0
 
 
-def _seconds(text: str) -> float:
+def parse_seconds(text: str) -> float:
+    """`90d`, `12h`, `30m` or `10s` in seconds. Raises `UsageError`."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
     if match is None:
         raise UsageError(f"{text!r} is no length of time.", hint="Write a number and s, m, h or d, such as 90d.")
