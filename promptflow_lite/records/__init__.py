@@ -1,5 +1,6 @@
 """Plain data that crosses the borders between packages; no behaviour beyond conversion to JSON."""
 
+from promptflow_lite.records.label import HumanLabel
 from promptflow_lite.records.results import LineResult, NodeResult, Span
 from promptflow_lite.records.run import RunRecord
 from promptflow_lite.records.serving import (
@@ -24,6 +25,7 @@ __all__ = [
     "DeploymentSpec",
     "EndpointSpec",
     "Feedback",
+    "HumanLabel",
     "LineResult",
     "NodeResult",
     "RequestScore",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from promptflow_lite.sdk.experiments import ExperimentOperations
     from promptflow_lite.sdk.flows import FlowOperations
     from promptflow_lite.sdk.grids import GridOperations
+    from promptflow_lite.sdk.labels import LabelOperations
     from promptflow_lite.sdk.runs import RunOperations
 
 
@@ -99,6 +100,13 @@ class Client:
         from promptflow_lite.sdk.experiments import ExperimentOperations
 
         return ExperimentOperations(self)
+
+    @cached_property
+    def labels(self) -> LabelOperations:
+        """Labels that people give to outputs."""
+        from promptflow_lite.sdk.labels import LabelOperations
+
+        return LabelOperations(self.store, self.evaluations)
 
     def close(self) -> None:
         """Close the database if it was opened."""

@@ -129,6 +129,27 @@ class EvaluationOperations:
         )
 
 
+def bundled_evaluators() -> list[dict[str, Any]]:
+    """Name, description, inputs and outputs of the evaluators that ship with this package."""
+    from promptflow_lite._utils.resources import bundled
+    from promptflow_lite.flow import load_flow
+
+    found = []
+    for folder in sorted(bundled("evaluators").iterdir()):
+        if (folder / "flow.dag.yaml").is_file():
+            flow = load_flow(folder, include=False)
+            found.append(
+                {
+                    "name": folder.name,
+                    "description": flow.description,
+                    "inputs": ", ".join(flow.inputs or {}),
+                    "outputs": ", ".join(flow.outputs or {}),
+                }
+            )
+
+    return found
+
+
 def _baseline_first(candidates: list[Candidate], baseline: str | None) -> list[Candidate]:
     if baseline is None:
         return candidates

@@ -14,6 +14,7 @@ from sqlalchemy import Column, Connection, inspect, select, text
 from sqlalchemy.schema import CreateColumn
 
 from promptflow_lite.errors import StoreVersionError
+from promptflow_lite.store.label_tables import labels
 from promptflow_lite.store.serving_tables import SERVING_TABLES
 from promptflow_lite.store.tables import aggregations, connections, lines, metadata, migrations, runs
 
@@ -31,7 +32,11 @@ def m002_endpoints_and_traces(connection: Connection) -> None:
     metadata.create_all(connection, tables=SERVING_TABLES)
 
 
-STEPS: tuple[Step, ...] = (m001_runs_lines_connections, m002_endpoints_and_traces)
+def m003_human_labels(connection: Connection) -> None:
+    metadata.create_all(connection, tables=[labels])
+
+
+STEPS: tuple[Step, ...] = (m001_runs_lines_connections, m002_endpoints_and_traces, m003_human_labels)
 
 
 def add_column(connection: Connection, column: Column[Any]) -> None:

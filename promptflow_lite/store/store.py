@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from promptflow_lite.store.connections import ConnectionRepository
     from promptflow_lite.store.database import Database
     from promptflow_lite.store.endpoints import EndpointRepository
+    from promptflow_lite.store.labels import LabelRepository
     from promptflow_lite.store.requests import RequestRepository
     from promptflow_lite.store.runs import RunRepository
     from promptflow_lite.store.security import AuditRepository, KeyRepository
@@ -55,6 +56,12 @@ class Store:
         from promptflow_lite.store.connections import ConnectionRepository
 
         return ConnectionRepository(self._database)
+
+    @cached_property
+    def labels(self) -> LabelRepository:
+        from promptflow_lite.store.labels import LabelRepository
+
+        return LabelRepository(self._database)
 
     @cached_property
     def requests(self) -> RequestRepository:
