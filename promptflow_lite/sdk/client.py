@@ -50,6 +50,7 @@ class Client:
         """Run flows once."""
         from promptflow_lite.sdk.flows import FlowOperations
 
+        self.config.apply()
         return FlowOperations(_ConnectionsOf(self))
 
     @cached_property
@@ -57,6 +58,7 @@ class Client:
         """Run flows over many rows."""
         from promptflow_lite.sdk.runs import RunOperations
 
+        self.config.apply()
         return RunOperations(self.store, self.connections)
 
     @cached_property
@@ -64,6 +66,7 @@ class Client:
         """Serve flows; keep keys, deployments and what was answered."""
         from promptflow_lite.sdk.endpoints import EndpointOperations
 
+        self.config.apply()
         return EndpointOperations(self.store, self.connections)
 
     @cached_property
@@ -85,6 +88,7 @@ class Client:
         """Scores, comparisons and gates over stored runs."""
         from promptflow_lite.sdk.evaluations import EvaluationOperations
 
+        self.config.apply()
         return EvaluationOperations(self.store, self.config)
 
     @cached_property

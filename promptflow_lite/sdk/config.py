@@ -8,6 +8,7 @@ from typing import Any
 
 from promptflow_lite._utils.text import did_you_mean
 from promptflow_lite.errors import InvalidConfigValue
+from promptflow_lite.settings import set_env
 from promptflow_lite.store import ConfigFiles
 
 
@@ -32,12 +33,17 @@ _KEYS: dict[str, tuple[Callable[[str], Any], str]] = {
     "trace.destination": (_one_of("none", "local"), "'none' or 'local'"),
     "service.host": (str, "a host name"),
     "model.default": (str, "a model name"),
+    "connection.default": (str, "the name of a connection"),
     "telemetry.enabled": (_truth, "true or false"),
     "user_agent": (str, "a text"),
     "enable_internal_features": (_truth, "true or false"),
     "cli.installation_id": (str, "a text"),
 }
 """Key -> how its text becomes a value, and what is allowed. Telemetry is accepted and never sent."""
+
+
+_VARIABLES = {"model.default": "PFL_DEFAULT_MODEL", "connection.default": "PFL_DEFAULT_CONNECTION"}
+"""Settings that the layers below read from the environment, where a variable that is already set wins."""
 
 
 class ConfigOperations:
@@ -53,6 +59,11 @@ class ConfigOperations:
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a dotted key."""
         return self._files.get(key, default)
+
+    def apply(self) -> None:
+        """Put the default model and connection where nodes without a connection look for them."""
+        found = {variable: self.get(key) for key, variable in _VARIABLES.items()}
+        set_env({variable: str(value) for variable, value in found.items() if value}, overwrite=False)
 
     def set(self, key: str, value: str, *, folder: str | Path | None = None) -> None:
         """Set a key globally, or in the `pf.yaml` of a folder; an empty value removes it.
