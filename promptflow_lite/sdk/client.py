@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from promptflow_lite.sdk.grids import GridOperations
     from promptflow_lite.sdk.labels import LabelOperations
     from promptflow_lite.sdk.runs import RunOperations
+    from promptflow_lite.sdk.traces import TraceOperations
 
 
 class Client:
@@ -68,6 +69,13 @@ class Client:
 
         self.config.apply()
         return EndpointOperations(self.store, self.connections)
+
+    @cached_property
+    def traces(self) -> TraceOperations:
+        """Traces of user code."""
+        from promptflow_lite.sdk.traces import TraceOperations
+
+        return TraceOperations(self.store)
 
     @cached_property
     def config(self) -> ConfigOperations:

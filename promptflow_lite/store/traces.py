@@ -50,14 +50,17 @@ class TraceRepository:
         with self._database.read() as connection:
             return [_from_row(row) for row in connection.execute(query).mappings()]
 
-    def delete(self, collection: str, *, started_before: float | None = None) -> int:
-        """Remove the traces of a collection; returns how many there were."""
-        query = delete(traces).where(traces.c.collection == collection)
+    def delete(self, collection: str | None = None, *, started_before: float | None = None) -> int:
+        """Forget traces that started earlier, or of one collection; without either, all."""
+        statement = delete(traces)
         if started_before is not None:
-            query = query.where(traces.c.start_time < started_before)
+            statement = statement.where(traces.c.start_time < started_before)
+
+        if collection is not None:
+            statement = statement.where(traces.c.collection == collection)
 
         with self._database.write() as connection:
-            return int(connection.execute(query).rowcount)
+            return int(connection.execute(statement).rowcount)
 
 
 def _values(record: TraceRecord) -> dict[str, Any]:
