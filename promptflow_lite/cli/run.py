@@ -14,6 +14,7 @@ from promptflow_lite.cli.arguments import nested, parse_connections, parse_envir
 from promptflow_lite.cli.compare import register_compare
 from promptflow_lite.cli.diff import register_diff
 from promptflow_lite.cli.grid import add_grid_options, create_grid, wants_grid
+from promptflow_lite.cli.replay import register_replay
 from promptflow_lite.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def register(groups: Any) -> None:
     _register_reading(verbs)
     _register_changing(verbs)
     register_compare(verbs)
+    register_replay(verbs)
     register_diff(verbs)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from promptflow_lite.sdk.flows import FlowOperations
     from promptflow_lite.sdk.grids import GridOperations
     from promptflow_lite.sdk.labels import LabelOperations
+    from promptflow_lite.sdk.replay import ReplayOperations
     from promptflow_lite.sdk.runs import RunOperations
     from promptflow_lite.sdk.traces import TraceOperations
 
@@ -119,6 +120,13 @@ class Client:
         from promptflow_lite.sdk.labels import LabelOperations
 
         return LabelOperations(self.store, self.evaluations)
+
+    @cached_property
+    def replays(self) -> ReplayOperations:
+        """Recorded lines, run again with an edit."""
+        from promptflow_lite.sdk.replay import ReplayOperations
+
+        return ReplayOperations(self.store, _ConnectionsOf(self))
 
     def close(self) -> None:
         """Close the database if it was opened."""
