@@ -51,7 +51,8 @@ class StoreSink:
             self._exporter.export_trace(record.trace_id, span)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is left; further calls do nothing."""
+        atexit.unregister(self.close)
         self._queue.put(None)
         self._thread.join(timeout=10)
         if self._exporter is not None:
