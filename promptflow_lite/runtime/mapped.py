@@ -1,7 +1,7 @@
 """`for_each`: a node's tool called once for every element of a list, several at a time.
 
-Inputs that read the list get the element: with `for_each: ${split.output}`, an input `${split.output}` is one element
-and `${split.output.title}` its `title`. The node's output is the list of outputs, in the order of the elements.
+Inputs read the element as `${item}` or `${item.title}`; the node's output is the list of outputs, in the order of the
+elements.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ LIST_PARAMETER = "for_each"
 
 
 def mapped_node(node: NodeSpec, tool: ResolvedTool) -> tuple[NodeSpec, ResolvedTool]:
-    """The node and tool as the plan sees them: one input, the list, stands for all that read the list."""
+    """The node and tool as the plan sees them: the list is an input, and inputs that read the element are not."""
     source = node.for_each
     if source is None:
         return node, tool
 
-    element_paths = {name: path for name, value in node.inputs.items() if (path := _element_path(value, source))}
+    element_paths = {
+        name: value for name, value in node.inputs.items() if isinstance(value, Reference) and value.kind == "item"
+    }
     inputs = {name: value for name, value in node.inputs.items() if name not in element_paths}
     mapped = replace(
         tool,
@@ -39,17 +41,6 @@ def mapped_node(node: NodeSpec, tool: ResolvedTool) -> tuple[NodeSpec, ResolvedT
         stream_parameter=None,
     )
     return replace(node, inputs={LIST_PARAMETER: source, **inputs}), mapped
-
-
-def _element_path(value: Any, source: Reference) -> Reference | None:
-    """The part of a reference that is read from the element; None when it does not read the list."""
-    if not isinstance(value, Reference) or (value.kind, value.name) != (source.kind, source.name):
-        return None
-
-    if value.path[: len(source.path)] != source.path:
-        return None
-
-    return replace(value, path=value.path[len(source.path) :])
 
 
 class _MappedCall:

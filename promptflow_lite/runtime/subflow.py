@@ -160,10 +160,10 @@ def _value(value: Any, output: Any) -> Any:
         return value
 
     outputs = output if isinstance(output, Mapping) else {"output": output}
-    if value.name != "outputs" or value.section not in outputs:
+    if value.kind != "output" or value.name not in outputs:
         raise FlowDefinitionError(
             f"{value.text!r} reads no output of the sub-flow; it has {', '.join(sorted(outputs))}.",
             hint="Write ${outputs.NAME}.",
         )
 
-    return resolve_path(outputs[value.section], value)
+    return resolve_path(outputs[value.name], value)

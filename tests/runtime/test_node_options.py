@@ -68,7 +68,7 @@ def test_for_each_calls_the_tool_for_every_element_in_order(tmp_path: Path) -> N
     shout = python(
         "shout",
         "def shout(word: str, end: str):\n    print(word)\n    return word.upper() + end",
-        "word: ${split.output}; end: '!'",
+        "word: ${item}; end: '!'",
         for_each="${split.output}",
         concurrency=2,
     )
@@ -85,14 +85,14 @@ def test_for_each_over_an_input_reads_properties_of_the_element(
     tmp_path: Path, items: str, expected: list[int]
 ) -> None:
     pick = python("pick", "def pick(xs: list):\n    return xs", "xs: ${inputs.xs}")
-    add = python("add", "def add(n: int):\n    return n + 1", "n: ${pick.output.n}", for_each="${pick.output}")
+    add = python("add", "def add(n: int):\n    return n + 1", "n: ${item.n}", for_each="${pick.output}")
     flow = dag(tmp_path, "xs: {type: list}", "${add.output}", pick, add)
 
     assert output(run(flow, {"xs": items})) == expected
 
 
 def test_for_each_of_something_else_says_so(tmp_path: Path) -> None:
-    node = python("n", "def n(x):\n    return x", "x: ${inputs.text}", for_each="${inputs.text}")
+    node = python("n", "def n(x):\n    return x", "x: ${item}", for_each="${inputs.text}")
     line = run(dag(tmp_path, "text: {type: string}", "${n.output}", node), {"text": "abc"})
 
     assert line.status is Status.FAILED
@@ -102,7 +102,7 @@ def test_for_each_of_something_else_says_so(tmp_path: Path) -> None:
 
 def test_a_failing_element_fails_the_node(tmp_path: Path) -> None:
     body = "def n(x):\n    return 1 / (len(x) - 2)"
-    node = python("n", body, "x: ${split.output}", for_each="${split.output}")
+    node = python("n", body, "x: ${item}", for_each="${split.output}")
     line = run(dag(tmp_path, "text: {type: string}", "${n.output}", SPLIT, node), {"text": "a bc d"})
 
     assert line.status is Status.FAILED
@@ -111,8 +111,8 @@ def test_a_failing_element_fails_the_node(tmp_path: Path) -> None:
 
 
 def test_for_each_runs_async_tools_and_collects_streams(tmp_path: Path) -> None:
-    wait = python("wait", "async def wait(x):\n    return x + x", "x: ${split.output}", for_each="${split.output}")
-    letters = python("letters", "def letters(x):\n    yield from x", "x: ${wait.output}", for_each="${wait.output}")
+    wait = python("wait", "async def wait(x):\n    return x + x", "x: ${item}", for_each="${split.output}")
+    letters = python("letters", "def letters(x):\n    yield from x", "x: ${item}", for_each="${wait.output}")
     flow = dag(tmp_path, "text: {type: string}", "${letters.output}", SPLIT, wait, letters)
 
     assert output(run(flow, {"text": "ab c"})) == ["abab", "cc"]
@@ -123,7 +123,7 @@ def test_tokens_of_all_elements_are_counted(tmp_path: Path) -> None:
     text = (
         "inputs:\n  xs: {type: list}\noutputs:\n  o: {type: list, reference: '${ask.output}'}\nnodes:\n"
         "- name: ask\n  type: llm\n  source: {type: code, path: ask.jinja2}\n  connection: c\n  api: chat\n"
-        "  for_each: ${inputs.xs}\n  concurrency: 8\n  inputs:\n    model: m\n    x: ${inputs.xs}\n"
+        "  for_each: ${inputs.xs}\n  concurrency: 8\n  inputs:\n    model: m\n    x: ${item}\n"
     )
     flow = write(tmp_path, flow__dag__yaml=text, ask__jinja2="user:\n{{x}}")
     (tmp_path / "flow.dag.yaml").write_text(text)
@@ -138,7 +138,7 @@ def test_tokens_of_all_elements_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_mapped_node_can_be_tested_alone(tmp_path: Path) -> None:
-    shout = python("shout", "def shout(w):\n    return w.upper()", "w: ${split.output}", for_each="${split.output}")
+    shout = python("shout", "def shout(w):\n    return w.upper()", "w: ${item}", for_each="${split.output}")
     flow = load_flow(dag(tmp_path, "text: {type: string}", "${shout.output}", SPLIT, shout))
     assert isinstance(flow, DagFlow)
     context = ToolContext(root=flow.root, connections=DictConnectionSource())
@@ -201,7 +201,7 @@ def test_a_flow_that_is_missing_or_contains_itself_is_refused(tmp_path: Path, pa
 def test_a_flow_node_runs_flex_flows_and_is_mapped(tmp_path: Path) -> None:
     write(tmp_path / "flex", flow__flex__yaml="entry: hello_sub:hello\n")
     (tmp_path / "flex" / "hello_sub.py").write_text("def hello(name: str) -> str:\n    return 'hi ' + name\n")
-    node = subflow("../flex", "name: ${inputs.names}", for_each="${inputs.names}")
+    node = subflow("../flex", "name: ${item}", for_each="${inputs.names}")
     outer = dag(tmp_path / "outer", "names: {type: list}", "${sub.output}", node)
 
     assert output(run(outer, {"names": ["Ann", "Bob"]})) == ["hi Ann", "hi Bob"]
@@ -306,7 +306,7 @@ def test_outputs_that_would_read_back_differently_are_not_kept(tmp_path: Path, v
 
 
 def test_mapped_elements_are_cached_one_by_one(tmp_path: Path) -> None:
-    node = python("count", COUNTED, "x: ${inputs.xs}", enable_cache="true", for_each="${inputs.xs}", concurrency=1)
+    node = python("count", COUNTED, "x: ${item}", enable_cache="true", for_each="${inputs.xs}", concurrency=1)
     flow = dag(tmp_path, "xs: {type: list}", "${count.output}", node)
     (flow / "helper.py").write_text("VALUE = 1\n")
     run(flow, {"xs": ["a", "b"]})

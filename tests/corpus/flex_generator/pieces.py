@@ -1,0 +1,3 @@
+def pieces(text: str):
+    for part in text.split():
+        yield part + " "

@@ -1,0 +1,6 @@
+from promptflow.core import tool
+
+
+@tool
+def quiet(text: str) -> str:
+    return text.lower()
