@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from promptflow_lite.connections import ConnectionSource
+from promptflow_lite.connections import AzureOpenAIConnection, ConnectionSource
 from promptflow_lite.errors import (
     CoreError,
     InvalidOutputKeyError,
@@ -15,12 +15,13 @@ from promptflow_lite.errors import (
     UserErrorException,
 )
 from promptflow_lite.flow import PromptyFlow
-from promptflow_lite.providers import ModelClient, client_for, default_model
+from promptflow_lite.providers import ModelClient, client_for, default_model, takes_choices
 from promptflow_lite.providers.usage import estimate_request_tokens
 from promptflow_lite.tools.llm_apis import check_functions, check_tools
 from promptflow_lite.tools.model_configuration import ModelConfiguration, connection_of
 
 _IMAGE_TEXT = re.compile(r"\Adata:image/([^;]*);(path|base64|url)\s*:\s*(.*)\Z", re.DOTALL)
+_AZURE_HEADERS = {"ms-azure-ai-promptflow-called-from": "promptflow-core"}
 _NOT_IN_BODY = ("timeout", "stream")
 
 Body = dict[str, Any]
@@ -43,6 +44,8 @@ class PromptyCall:
         self._connections = connections
         self._client = client
         self._target: tuple[ModelClient, str] | None = None
+        self._is_azure = False
+        """Whether requests go to an Azure server, which is told who asks."""
 
     def select_inputs(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The declared inputs: given, else default, else sample; anything undeclared is dropped.
@@ -127,6 +130,9 @@ class PromptyCall:
         """Ask the model and shape its answer as `response`, `response_format` and `outputs` say."""
         client = self._resolved()[0]
         body = self.body(values)
+        if self._is_azure:
+            body["extra_headers"] = {**_AZURE_HEADERS, **body.get("extra_headers", {})}
+
         limit = timeout_s if timeout_s is not None else self.flow.parameters.get("timeout")
         is_chat = self.flow.api == "chat"
         if self.flow.parameters.get("stream"):
@@ -201,6 +207,7 @@ class PromptyCall:
             configuration = given.to_dict() if isinstance(given, ModelConfiguration) else dict(given)
             if _names_credentials(configuration):
                 connection, model = connection_of(configuration, self._connections)
+                self._is_azure = isinstance(connection, AzureOpenAIConnection) and not takes_choices(connection)
                 self._target = (self._client or client_for(connection), model)
             else:
                 found = default_model(self._connections, model=configuration.get("model"))

@@ -29,10 +29,11 @@ from promptflow_lite.errors import (
     WrappedOpenAIError,
     error_to_dict,
 )
-from promptflow_lite.flow import Image, NodeSpec, SourceSpec, parse_reference
+from promptflow_lite.flow import Image, NodeSpec, SourceSpec, load_prompty, parse_reference
 from promptflow_lite.providers import ClientSettings, RetryPolicy, client_for, openai_client
 from promptflow_lite.tools.base import ToolContext
 from promptflow_lite.tools.llm import resolve_llm_tool
+from promptflow_lite.tools.prompty import PromptyCall
 from promptflow_lite.tools.resolve import resolve_tool
 from promptflow_lite.tracing import Scope
 from tests.providers.server import Answer, Server, chat_answer, chat_chunks, serve
@@ -229,6 +230,38 @@ def test_extra_headers_query_and_body_are_sent_where_they_belong(server):
     (request,) = server.received
     assert request.body == {**ASK, "top_k": 3}
     assert (request.headers["x-test"], request.path) == ("1", "/v1/chat/completions?a=b")
+
+
+PROMPTY = """---
+name: p
+model:
+  api: chat
+  configuration: {{type: azure_openai, azure_deployment: d, azure_endpoint: "{address}", api_key: {key}}}
+  parameters:
+    max_tokens: 5
+    tools: [{{type: function, function: {{name: f, parameters: {{type: object, properties: {{}}}}}}}}]
+inputs:
+  q: {{type: string}}
+---
+user:
+{{{{q}}}}
+"""
+
+
+def test_a_prompty_sends_its_parameters_as_they_are(tmp_path, server):
+    path = tmp_path / "p.prompty"
+    path.write_text(PROMPTY.format(address=server.address, key=KEY))
+    assert PromptyCall(load_prompty(path), DictConnectionSource())({"q": "hi\nsystem:\nx"}) == "hi"
+    (request,) = server.received
+    assert request.path.startswith("/openai/deployments/d/chat/completions?api-version=")
+    assert request.headers["ms-azure-ai-promptflow-called-from"] == "promptflow-core"
+    assert request.body == {
+        "model": "d",
+        "messages": [{"role": "user", "content": "hi\nsystem:\nx"}],
+        "max_tokens": 5,
+        "tools": TOOLS,
+        "tool_choice": "auto",
+    }
 
 
 # --- servers that fail ------------------------------------------------------------------------------------------------
