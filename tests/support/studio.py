@@ -13,6 +13,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from promptflow_lite.records import LineResult, NodeResult, RunRecord, Status, Usage
+from promptflow_lite.sdk.client import Client
+
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -101,3 +104,51 @@ class Watched:
         self.page.wait_for_timeout(150)
         self.page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=30_000)
         self.page.wait_for_timeout(150)
+
+
+def fill_store(
+    client: Client,
+    name: str,
+    flow: Path,
+    *,
+    n_lines: int,
+    base: str | None = None,
+    status: Status = Status.COMPLETED,
+    metrics: dict[str, float] | None = None,
+) -> None:
+    """Record a run of the ticket flow without running it."""
+    now = time.time()
+    is_good = status is Status.COMPLETED
+    error = None if is_good else {"message": "The node broke.", "code": "UserError", "hint": "Mend it."}
+    client.store.runs.create(
+        RunRecord(
+            name=name, flow=str(flow), flow_name=flow.name, status=Status.RUNNING, created_on=now, start_time=now,
+            run=base, total_lines=n_lines, pid=os.getpid(), heartbeat=now,
+        )
+    )  # fmt: skip
+    for start in range(0, n_lines, 5000):
+        lines = [_line(number, status, error, now) for number in range(start, min(start + 5000, n_lines))]
+        client.store.runs.add_lines(name, lines)
+    client.store.runs.update(name, status=status, end_time=now + 1, metrics=metrics or {}, error=error, pid=None)
+
+
+def _line(number: int, status: Status, error: dict[str, Any] | None, now: float) -> LineResult:
+    label = ("billing", "technical", "account")[number % 3]
+    output = {"label": label} if error is None else None
+    nodes = [
+        NodeResult(
+            "classify", status, inputs={"message": "m"}, output=label, error=error, start_time=now, end_time=now
+        ),
+        NodeResult("clean", status, inputs={"answer": label}, output=label, start_time=now, end_time=now),
+    ]
+    return LineResult(
+        line_number=number,
+        status=status,
+        inputs={"message": f"Message number {number}"},
+        output=output,
+        error=error,
+        start_time=now,
+        end_time=now + 0.25,
+        usage=Usage(prompt_tokens=30, completion_tokens=2, calls=1),
+        nodes=nodes,
+    )

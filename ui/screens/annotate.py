@@ -1,5 +1,121 @@
-"""annotate."""
+"""Annotate: label outputs without knowing which variant made them; see how far people agree."""
 
-from parts.frame import title
+from __future__ import annotations
 
-title("annotate")
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+from parts.frame import empty, title
+from parts.inspect import show_value
+from parts.state import shown_errors, workspace
+
+from promptflow_lite.sdk.studio import PromptflowException, shown_value
+
+SCALES = {"good or bad": ["good", "bad"], "1 to 5": ["1", "2", "3", "4", "5"], "yes or no": ["yes", "no"]}
+
+
+def choices() -> tuple[list[str], str, str, list[str]]:
+    """Runs, annotator, question and scale."""
+    known = [run.name for run in workspace().client.store.runs.list(200) if not run.run]
+    asked = [name for name in [st.query_params.get("run")] if name in known]
+    left, middle, right, last = st.columns([4, 2, 2, 2], vertical_alignment="bottom")
+    runs = left.multiselect(
+        "Runs, mixed and unnamed", known, default=asked, key="label_runs", placeholder="Choose runs"
+    )
+    annotator = middle.text_input("Who labels", st.session_state.get("annotator", "me"), key="label_annotator")
+    question = right.text_input("What is asked", "quality", key="label_question")
+    scale = last.selectbox("Scale", list(SCALES), key="label_scale")
+    st.session_state["annotator"] = annotator
+    return runs, annotator, question, SCALES[scale]
+
+
+def task_view(task: Any) -> None:
+    """What is to be judged; nothing tells where it comes from."""
+    with st.container(border=True):
+        left, right = st.columns(2)
+        inputs = {name: value for name, value in task.inputs.items() if name != "line_number"}
+        with left:
+            for name, value in inputs.items():
+                show_value(name, value)
+        with right:
+            for name, value in task.output.items():
+                st.caption(name)
+                st.markdown(shown_value(value)[0])
+
+
+def buttons(task: Any, annotator: str, question: str, scale: list[str]) -> None:
+    """One button for each label; its digit is the shortcut."""
+    comment = st.text_input("Comment", key=f"label_comment-{task.run}-{task.line}", placeholder="optional")
+
+    def put(value: str) -> None:
+        workspace().client.labels.put(task, annotator=annotator, name=question, value=value, comment=comment)
+
+    with st.container(horizontal=True):
+        for number, value in enumerate(scale, start=1):
+            st.button(
+                value,
+                key=f"label-{value}",
+                on_click=put,
+                args=(value,),
+                shortcut=str(number),
+                type="primary",
+                width=110,
+            )
+        st.button("Skip", key="label_skip", on_click=skip, args=(task,), shortcut="0", width=110)
+
+
+def skip(task: Any) -> None:
+    """Leave a task for later."""
+    st.session_state.setdefault("label_skipped", set()).add((task.run, task.line))
+
+
+def agreement(runs: list[str], question: str) -> None:
+    """How far those who labelled the same outputs agree, and what was said."""
+    client = workspace().client
+    labels = client.labels.list(runs or None, name=question)
+    if not labels:
+        return
+
+    st.markdown("#### Labels so far")
+    try:
+        found = client.labels.agreement(runs or None, name=question)
+        st.metric(f"Agreement ({found.coefficient})", f"{found.value:.2f}")
+    except PromptflowException as error:
+        st.caption(f"{error} {error.hint or ''}")
+    rows = [
+        {"Run": item.run, "Line": item.line, "Who": item.annotator, "Label": item.value, "Comment": item.comment}
+        for item in labels
+    ]
+    frame = pd.DataFrame(rows)
+    st.dataframe(frame, hide_index=True, height=min(38 + 35 * len(rows), 260))
+    data = frame.to_csv(index=False)
+    st.download_button("Download", data, "labels.csv", "text/csv", icon=":material/download:", key="label_download")
+
+
+def page() -> None:
+    """Draw the page."""
+    title("Annotate", "Label outputs by hand. Runs are mixed, so nothing tells which variant an output is from.")
+    with shown_errors():
+        runs, annotator, question, scale = choices()
+        if not runs or not annotator or not question:
+            empty(
+                "Choose the runs whose outputs you want to label.",
+                "Several runs at once keep you blind to the variant.",
+            )
+            return
+
+        tasks = workspace().client.labels.tasks(runs, annotator=annotator, name=question)
+        skipped = st.session_state.get("label_skipped", set())
+        waiting = [task for task in tasks if (task.run, task.line) not in skipped]
+        done = len(workspace().client.labels.list(runs, name=question, annotator=annotator))
+        st.progress(done / max(done + len(tasks), 1), f"{done} labelled, {len(tasks)} to go")
+        if waiting:
+            task_view(waiting[0])
+            buttons(waiting[0], annotator, question, scale)
+        else:
+            empty("Everything is labelled.", "Choose more runs, or look at the agreement below.")
+        agreement(runs, question)
+
+
+page()

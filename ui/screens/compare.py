@@ -23,7 +23,7 @@ def choose() -> list[str]:
     """The runs to compare."""
     client = workspace().client
     known = [run.name for run in client.store.runs.list(200) if not run.run]
-    asked = [name for name in st.query_params.get("runs", "").split(",") if name]
+    asked = list(dict.fromkeys(name for name in st.query_params.get("runs", "").split(",") if name))
     options = list(dict.fromkeys([*asked, *known]))
     chosen = st.multiselect(
         "Runs; the first is the baseline",

@@ -22,7 +22,9 @@ from promptflow_lite.sdk.studio.batch import (
 from promptflow_lite.sdk.studio.document import FlowDocument
 from promptflow_lite.sdk.studio.edits import parse_value, value_text
 from promptflow_lite.sdk.studio.forms import ChatShape, ConnectionKind, chat_shape, connection_kinds, settings_text
+from promptflow_lite.sdk.studio.models import ModelCard, memory_bytes, model_cards, trial_flow
 from promptflow_lite.sdk.studio.reports import chart_rows, cost_rows, headline, report_html, score_rows, sentences
+from promptflow_lite.sdk.studio.served import Traffic, endpoints, served_names, trace_of_request, traffic
 from promptflow_lite.sdk.studio.tester import FlowTester, TestJob
 from promptflow_lite.sdk.studio.traces import trace_of_line, trace_rows
 from promptflow_lite.sdk.studio.view import (
@@ -47,10 +49,12 @@ __all__ = [
     "FlowDocument",
     "FlowTester",
     "LineResult",
+    "ModelCard",
     "PromptflowException",
     "RunRecord",
     "Status",
     "TestJob",
+    "Traffic",
     "Workspace",
     "auto_evaluation",
     "auto_mapping",
@@ -62,13 +66,16 @@ __all__ = [
     "connection_kinds",
     "cost_rows",
     "count_rows",
+    "endpoints",
     "error_card",
     "evaluators",
     "flow_graph",
     "headline",
     "is_alive",
     "known_value",
+    "memory_bytes",
     "model_calls",
+    "model_cards",
     "notebook_data",
     "parse_value",
     "preview",
@@ -76,13 +83,17 @@ __all__ = [
     "report_html",
     "score_rows",
     "sentences",
+    "served_names",
     "settings_text",
     "shown_value",
     "start_batch",
     "start_resume",
     "templates",
     "trace_of_line",
+    "trace_of_request",
     "trace_rows",
+    "traffic",
+    "trial_flow",
     "unused_name",
     "value_text",
 ]
