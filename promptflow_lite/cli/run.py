@@ -174,6 +174,11 @@ def _create(args: Namespace) -> int:
         with _interruptible():
             return create_grid(args, client, _request(args, settings), options)
 
+    if args.source:
+        given = {key: settings.get(key) for key in ("display_name", "description", "tags")}
+        record = client.runs.register(args.source, name=args.name, **given)
+        return _report_end(client, record.name, show_summary=args.stream)
+
     with _interruptible(), _progress(None) as report:
         if args.resume_from:
             record = client.runs.resume_from(

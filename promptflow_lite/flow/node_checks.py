@@ -64,6 +64,8 @@ COMPLETION_PARAMETERS = (
     "user",
 )
 MODEL_PARAMETERS = ("deployment_name", "model")
+OWN_PARAMETERS = ("choices", "choices_output")
+"""Options of LLM nodes that no API of the original has."""
 _LITERAL_TYPES = {
     "temperature": "double",
     "top_p": "double",
@@ -75,6 +77,7 @@ _LITERAL_TYPES = {
     "stop": "list",
     "tools": "list",
     "functions": "list",
+    "choices": "list",
     "echo": "bool",
 }
 ROLE_LINE = re.compile(r"^\s*#?\s*(system|user|assistant|function|tool)\s*:\s*\n", re.IGNORECASE | re.MULTILINE)
@@ -293,7 +296,7 @@ def _api_parameters(node: NodeSpec) -> tuple[str, ...]:
         return ()
 
     own = COMPLETION_PARAMETERS if node.api == "completion" else (*CHAT_PARAMETERS, "n")
-    return (*own, *MODEL_PARAMETERS)
+    return (*own, *MODEL_PARAMETERS, *OWN_PARAMETERS)
 
 
 def _check_clashes(cursor: Cursor, node: NodeSpec, variables: dict[str, str]) -> None:

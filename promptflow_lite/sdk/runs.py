@@ -135,6 +135,12 @@ class RunOperations:
         self._store.runs.create(record)
         return self._execute(record, flow, options or ExecutionOptions(), report)
 
+    def register(self, folder: str | Path, *, name: str | None = None, **fields: Any) -> RunRecord:
+        """Record a run that was exported to a folder, with its lines and metrics; see `register_run_folder`."""
+        from promptflow_lite.sdk.run_import import register_run_folder
+
+        return register_run_folder(self._store, Path(folder).absolute(), name=name, **fields)
+
     def resume_from(
         self,
         source: str,
