@@ -175,8 +175,8 @@ def _create(args: Namespace) -> int:
             return create_grid(args, client, _request(args, settings), options)
 
     if args.source:
-        given = {key: settings.get(key) for key in ("display_name", "description", "tags")}
-        record = client.runs.register(args.source, name=args.name, **given)
+        shown = {key: settings.get(key) for key in ("display_name", "description", "tags")}
+        record = client.runs.register(args.source, name=args.name, **shown)
         return _report_end(client, record.name, show_summary=args.stream)
 
     with _interruptible(), _progress(None) as report:
