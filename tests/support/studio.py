@@ -53,8 +53,9 @@ class Studio:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             try:
-                urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=1)
-            except urllib.error.HTTPError:
+                urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=1).close()
+            except urllib.error.HTTPError as refused:
+                refused.close()
                 return
             except OSError:
                 assert self.process.poll() is None, "the studio ended at once"
@@ -127,14 +128,18 @@ def fill_store(
         )
     )  # fmt: skip
     for start in range(0, n_lines, 5000):
-        lines = [_line(number, status, error, now) for number in range(start, min(start + 5000, n_lines))]
+        lines = [
+            _line(number, status, error, now, is_judged=base is not None)
+            for number in range(start, min(start + 5000, n_lines))
+        ]
         client.store.runs.add_lines(name, lines)
     client.store.runs.update(name, status=status, end_time=now + 1, metrics=metrics or {}, error=error, pid=None)
 
 
-def _line(number: int, status: Status, error: dict[str, Any] | None, now: float) -> LineResult:
+def _line(number: int, status: Status, error: dict[str, Any] | None, now: float, *, is_judged: bool) -> LineResult:
     label = ("billing", "technical", "account")[number % 3]
-    output = {"label": label} if error is None else None
+    given: dict[str, Any] = {"correct": number % 2 == 0} if is_judged else {"label": label}
+    output = given if error is None else None
     nodes = [
         NodeResult(
             "classify", status, inputs={"message": "m"}, output=label, error=error, start_time=now, end_time=now

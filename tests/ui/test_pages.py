@@ -51,7 +51,8 @@ def test_a_page_opens_with_a_flow_and_runs(name: str, flow_folder: Path) -> None
     with Client() as client:
         fill_store(client, "base", flow_folder, n_lines=12)
         fill_store(client, "other", flow_folder, n_lines=12)
-        fill_store(client, "base__accuracy", flow_folder, n_lines=12, base="base", metrics={"accuracy": 0.5})
+        for base in ("base", "other"):
+            fill_store(client, f"{base}__accuracy", flow_folder, n_lines=12, base=base, metrics={"accuracy": 0.5})
 
     at = open_page(name, flow="tickets", run="base", runs="base,other")
 
@@ -114,7 +115,7 @@ def test_a_run_shows_its_lines_and_what_evaluators_said(flow_folder: Path) -> No
     frame = at.dataframe[0].value
 
     assert list(frame["Line"]) == [0, 1, 2]
-    assert {"inputs.message", "outputs.label", "tickets.label"} <= set(frame.columns)
+    assert {"inputs.message", "outputs.label", "tickets.correct"} <= set(frame.columns)
     assert {metric.label for metric in at.metric} >= {"Lines", "Failed", "accuracy"}
 
 

@@ -13,7 +13,15 @@ from parts.inspect import show_value
 from parts.state import shown_errors, workspace
 from parts.text import short
 
-from promptflow_lite.sdk.studio import chart_rows, cost_rows, headline, report_html, score_rows, sentences
+from promptflow_lite.sdk.studio import (
+    EvaluatorError,
+    chart_rows,
+    cost_rows,
+    headline,
+    report_html,
+    score_rows,
+    sentences,
+)
 
 MAX_CHANGED = 500
 COLOURS = {"better": "green", "worse": "red", "inconclusive": "gray"}
@@ -196,7 +204,12 @@ def page() -> None:
         return
 
     with shown_errors():
-        comparison = compared(tuple(names), stamp(names))
+        try:
+            comparison = compared(tuple(names), stamp(names))
+        except EvaluatorError as error:
+            empty(str(error), error.hint or "")
+            return
+
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             st.markdown(f"**{headline(comparison)}**")
             st.download_button(

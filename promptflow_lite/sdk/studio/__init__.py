@@ -1,7 +1,7 @@
 """What the studio needs beyond the client: flows as editable documents, test runs in a process of their own, views."""
 
 from promptflow_lite.connections import connection_from_data
-from promptflow_lite.errors import PromptflowException
+from promptflow_lite.errors import EvaluatorError, PromptflowException
 from promptflow_lite.records import LineResult, RunRecord, Status
 from promptflow_lite.sdk.studio.batch import (
     BatchJob,
@@ -45,6 +45,7 @@ __all__ = [
     "ChatShape",
     "ConnectionKind",
     "EvaluationPlan",
+    "EvaluatorError",
     "FlowCard",
     "FlowDocument",
     "FlowTester",
