@@ -18,6 +18,7 @@ from typing import Any
 from promptflow_lite._utils.hashing import content_key, file_digest
 from promptflow_lite._utils.jsonable import dumps_bytes, dumps_strict, loads
 from promptflow_lite.connections import Connection
+from promptflow_lite.flow import PromptResult
 from promptflow_lite.runtime.aio import run_coroutine
 from promptflow_lite.settings import home
 from promptflow_lite.tools import ResolvedTool
@@ -153,6 +154,9 @@ def _comparable(value: Any) -> Any:
 
     if isinstance(value, Iterator):
         return _MISS
+
+    if isinstance(value, PromptResult):
+        return [str(value), value.escaped]
 
     if isinstance(value, str) or hasattr(value, "__jsonable__"):
         return value

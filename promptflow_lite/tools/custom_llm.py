@@ -60,7 +60,7 @@ def resolve_custom_llm_tool(node: NodeSpec, context: ToolContext) -> ResolvedToo
         call=functools.partial(resolved.call, **hidden),
         parameters={**own, **variable_parameters(variables)},
         stream_parameter=resolved.stream_parameter or ("stream" if "stream" in own else None),
-        cache_parts=("custom_llm", node.source.tool, template),
+        cache_parts=("custom_llm", node.source.tool, template, sorted(escaped_inputs(node))),
         user_file=path,
     )
 

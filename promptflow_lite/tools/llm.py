@@ -108,7 +108,7 @@ def resolve_llm_tool(node: NodeSpec, context: ToolContext) -> ResolvedTool:
         parameters={**parameters, **variable_parameters(variables)},
         literals=literals,
         stream_parameter="stream",
-        cache_parts=_cache_parts(template, backend, connection),
+        cache_parts=(*_cache_parts(template, backend, connection), sorted(runner.escape)),
         user_file=path,
     )
 
@@ -278,7 +278,7 @@ class _Runner:
     def __init__(self, template: str, backend: Backend, escape: frozenset[str], option_names: frozenset[str]) -> None:
         self._template = template
         self._backend = backend
-        self._escape = escape
+        self.escape = escape
         self._option_names = option_names
 
     def __call__(self, **inputs: Any) -> Any:
@@ -304,7 +304,7 @@ class _Runner:
 
         if api.is_chat:
             joined = api.provider == AZURE
-            body["messages"] = render_chat(self._template, variables, escape=self._escape, join_lists=joined)
+            body["messages"] = render_chat(self._template, variables, escape=self.escape, join_lists=joined)
         else:
             body["prompt"] = render_template(self._template, variables)
 

@@ -40,6 +40,6 @@ def resolve_prompt_tool(node: NodeSpec, context: ToolContext) -> ResolvedTool:
         call=render,
         parameters=variable_parameters(variables),
         literals={name: value for name, value in node.inputs.items() if not isinstance(value, Reference)},
-        cache_parts=("prompt", template),
+        cache_parts=("prompt", template, sorted(escape)),
         user_file=path,
     )

@@ -377,7 +377,7 @@ def test_engine_options_are_variables_where_the_template_reads_them(tmp_path, mo
 
 def test_the_bundled_model_answers_without_any_setting(tmp_path):
     tool = resolve(tmp_path, "user:\nq")
-    assert tool.cache_parts[-1][0].endswith(".gguf")
+    assert tool.cache_parts[-2][0].endswith(".gguf")
 
 
 @pytest.mark.model
