@@ -58,6 +58,9 @@ def register(groups: Any) -> None:
     delete.add_argument("-y", "--yes", action="store_true", help="Do not ask.")
     delete.set_defaults(handler=_delete)
 
+    rotate = verbs.add_parser("rotate-key", help="Encrypt all secrets with a new key")
+    rotate.set_defaults(handler=_rotate_key)
+
 
 def _operations() -> ConnectionOperations:
     from promptflow_lite.sdk.client import Client
@@ -87,7 +90,7 @@ def _assign(connection: Connection, dotted: str, value: str) -> None:
         connection.secrets[key] = value
     elif dot and section == "configs":
         connection.configs[key] = value
-    elif dotted in connection.keys():
+    elif dotted in (*connection.keys(), *connection.optional_keys):
         setattr(connection, dotted, value)
     else:
         raise UsageError(
@@ -122,4 +125,9 @@ def _delete(args: Namespace) -> int:
         return 1
 
     operations.delete(args.name)
+    return 0
+
+
+def _rotate_key(args: Namespace) -> int:
+    render.note(f"{_operations().rotate_key()} connections have a new key.")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,25 +20,29 @@ from promptflow_lite.connections.model import (
 from promptflow_lite.errors import UserErrorException, ValidationException
 
 Record = dict[str, Any]
-"""Keys `name`, `type`, `module`, `configs`, `secrets` (encrypted); the store adds `created_on`, `modified_on`."""
+"""Keys `name`, `type`, `module`, `configs`, `secrets` (encrypted), `created_on`, `modified_on` (epoch seconds)."""
 
 NO_CHANGE = "<no-change>"
 USER_INPUT = "<user-input>"
 
 
-def to_record(connection: Connection, cipher: Cipher) -> Record:
+def to_record(connection: Connection, cipher: Cipher, *, previous: Record | None = None) -> Record:
     """The stored form.
 
     Args:
         connection: What to store; its secrets must be final (see `merge_placeholders`).
         cipher: Encrypts the secrets.
+        previous: The record that this one replaces; the time of its creation stays.
     """
+    now = time.time()
     return {
         "name": connection.name,
         "type": type_name(connection),
         "module": connection.module,
         "configs": {key: value for key, value in _stored_configs(connection).items() if value is not None},
         "secrets": {key: cipher.encrypt(str(value)) for key, value in connection.secrets.items() if value is not None},
+        "created_on": (previous or {}).get("created_on") or now,
+        "modified_on": now,
     }
 
 

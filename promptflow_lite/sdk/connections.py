@@ -14,6 +14,7 @@ from promptflow_lite.connections import (
     load_connection_file,
     merge_placeholders,
     public_from_record,
+    reencrypt_record,
     resolve_connection,
     to_record,
 )
@@ -43,7 +44,7 @@ class ConnectionOperations:
         previous = self._store.connections.get(connection.name or "")
         existing = from_record(previous, self._cipher) if previous and keep_secrets else None
         complete = merge_placeholders(connection, existing)
-        record = to_record(complete, self._cipher)
+        record = to_record(complete, self._cipher, previous=previous)
         self._store.connections.put(record)
         return public_from_record(record)
 
@@ -78,6 +79,19 @@ class ConnectionOperations:
         """Remove a connection. Raises `ConnectionNotFoundError`."""
         if not self._store.connections.delete(name):
             raise connection_not_found(name, self.names())
+
+    def rotate_key(self) -> int:
+        """Encrypt all secrets with a new key and forget the old ones; returns how many connections there are.
+
+        A crash on the way loses nothing: the key file holds the old keys until every record has the new one.
+        """
+        self._cipher.rotate()
+        records = self._store.connections.list()
+        for record in records:
+            self._store.connections.put(reencrypt_record(record, self._cipher))
+
+        self._cipher.retire_old_keys()
+        return len(records)
 
     def _record(self, name: str) -> dict[str, Any]:
         record = self._store.connections.get(name)
