@@ -13,12 +13,12 @@ import promptflow_lite
 from promptflow_lite.connections import Connection, CustomConnection, CustomStrongTypeConnection, override_variable
 from promptflow_lite.errors import UserErrorException
 from promptflow_lite.flow import DagFlow, Flow, PromptyFlow, dump_yaml_text, load_flow
+from promptflow_lite.sdk import container
 from promptflow_lite.sdk.flow_copy import copy_flow
 from promptflow_lite.sdk.local_connections import LocalConnections
 from promptflow_lite.sdk.tool_metadata import write_tools_file
 
-DEFAULT_IMAGE = "python:3.11-slim"
-_EXTRAS = ("serve",)
+_EXTRAS = ("serve", "postgres", "otel")
 
 
 def build_flow(source: str | os.PathLike[str], output: str | os.PathLike[str], *, variant: str | None = None) -> Path:
@@ -63,9 +63,13 @@ def build_docker(source: str | os.PathLike[str], output: str | os.PathLike[str],
     _copy_package(target / "package")
     entry = f"/app/flow/{file.name}" if isinstance(flow, PromptyFlow) else "/app/flow"
     environment = dict(getattr(flow, "environment", {}) or {})
-    _write(target / "Dockerfile", _dockerfile(environment, target / "flow", entry))
-    _write(target / "start.sh", _START)
-    (target / "start.sh").chmod(0o755)
+    requirements = _requirements_file(environment, target / "flow")
+    _write(target / "Dockerfile", container.dockerfile(environment, requirements=requirements, entry=entry))
+    for script, text in (("start.sh", container.START), ("pfl", container.COMMAND)):
+        _write(target / script, text)
+        (target / script).chmod(0o755)
+    _write(target / "compose.yaml", container.compose(flow.name, settings))
+    _write(target / "kubernetes.yaml", container.kubernetes_text(flow.name, settings))
     _write(target / "README.md", _readme(flow, settings))
     return target
 
@@ -143,55 +147,24 @@ def _requirements() -> list[str]:
     return wanted
 
 
-def _dockerfile(environment: dict[str, Any], flow_folder: Path, entry: str) -> str:
-    requirements = environment.get("python_requirements_txt")
-    if not requirements and (flow_folder / "requirements.txt").is_file():
-        requirements = "requirements.txt"
+def _requirements_file(environment: dict[str, Any], flow_folder: Path) -> str | None:
+    """The flow's own requirements, as named in its environment or by convention."""
+    named = environment.get("python_requirements_txt")
+    if named:
+        return str(named)
 
-    lines = [
-        f"FROM {environment.get('image') or DEFAULT_IMAGE}",
-        "WORKDIR /app",
-        "COPY package/requirements.txt package/requirements.txt",
-        "RUN pip install --no-cache-dir -r package/requirements.txt",
-        "COPY package/promptflow_lite package/promptflow_lite",
-        "COPY flow flow",
-    ]
-    if requirements:
-        lines.append(f"RUN pip install --no-cache-dir -r flow/{requirements}")
-
-    if environment.get("setup_sh"):
-        lines.append(f"RUN sh flow/{environment['setup_sh']}")
-
-    lines += [
-        "COPY connections* connections/",
-        "COPY settings.json start.sh ./",
-        "RUN useradd --create-home --uid 10001 flow && mkdir -p /app/home && chown -R flow /app/home flow",
-        "USER flow",
-        f"ENV PYTHONPATH=/app/package PFL_HOME=/app/home PROMPTFLOW_PROJECT_PATH={entry} PYTHONUNBUFFERED=1",
-        "EXPOSE 8080",
-        'CMD ["sh", "./start.sh"]',
-    ]
-    return "\n".join(lines) + "\n"
-
-
-_START = """\
-#!/bin/sh
-# Creates the connections, then serves the flow on port 8080.
-set -e
-for file in connections/*.yaml; do
-  [ -e "$file" ] && python -m promptflow_lite.cli.main connection create -f "$file"
-done
-exec python -m uvicorn promptflow_lite.sdk.original.serving:create_app --factory --host 0.0.0.0 --port 8080 \\
-  --workers "${PROMPTFLOW_WORKER_NUM:-1}" --timeout-keep-alive 300
-"""
+    return "requirements.txt" if (flow_folder / "requirements.txt").is_file() else None
 
 
 def _readme(flow: Flow, settings: dict[str, str]) -> str:
     variables = "".join(f" -e {name}=..." for name in settings)
     return (
         f"# {flow.name}\n\nBuild and run the image:\n\n"
-        f"    docker build -t {flow.name} .\n    docker run -p 8080:8080{variables} {flow.name}\n\n"
-        "Then send inputs as a JSON object to http://localhost:8080/score.\n"
+        f"    docker build -t {flow.name} .\n"
+        f"    docker run -p 8080:8080 -e PFL_SERVE_KEY=...{variables} {flow.name}\n\n"
+        "PFL_SERVE_KEY is a key that callers send as `Authorization: Bearer`; make one with "
+        "`pfl endpoint keys create`.\nThen send inputs as a JSON object to http://localhost:8080/score.\n"
+        "compose.yaml adds a PostgreSQL database, kubernetes.yaml runs replicas that share one.\n"
         "A flex class takes its constructor values from PF_FLOW_INIT_CONFIG, a JSON object.\n"
     )
 

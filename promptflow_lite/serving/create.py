@@ -15,13 +15,13 @@ from promptflow_lite._utils.jsonable import loads
 from promptflow_lite.connections import ConnectionSource
 from promptflow_lite.errors import InvalidFlowInitConfig, PromptflowException, ServingError
 from promptflow_lite.flow import Flow, load_flow
-from promptflow_lite.records import DeploymentSpec, EndpointSpec, Feedback, ServedRequest
+from promptflow_lite.records import ApiKey, DeploymentSpec, EndpointSpec, Feedback, Role, ServedRequest
 from promptflow_lite.runtime import create_executor, flow_process, resolve_environment
 from promptflow_lite.serving.access import Gate
 from promptflow_lite.serving.app import App, EndpointApp
 from promptflow_lite.serving.deployment import Deployment
 from promptflow_lite.serving.endpoint import Endpoint, ServingSettings
-from promptflow_lite.serving.keys import KeyRing
+from promptflow_lite.serving.keys import KeyRing, key_from_text
 from promptflow_lite.serving.limits import RateLimiter
 from promptflow_lite.serving.metrics import ServingMetrics
 from promptflow_lite.serving.recorder import WINDOW_S, Recorder
@@ -120,7 +120,8 @@ def create_app(
     if store is not None:
         limiter.load(limiter.counts()[0], store.requests.usage(limiter.counts()[0]))
 
-    gate = Gate(KeyRing(store.keys.list() if store else ()), sources.tokens, limiter, is_open=not sources.requires_key)
+    keys = KeyRing(store.keys.list() if store else (), fixed=_given_key())
+    gate = Gate(keys, sources.tokens, limiter, is_open=not sources.requires_key)
     watchers: list[Watcher] = list(sources.watchers)
     recorder = Recorder(
         store.requests if store else None,
@@ -140,6 +141,19 @@ def create_app(
         on_start=lambda: _call_all(process.enter, follower.start if follower else None),
         on_stop=lambda: _call_all(follower.stop if follower else None, process.leave),
     )
+
+
+def _given_key() -> ApiKey | None:
+    """The operator's key from `PFL_SERVE_KEY`, for containers that keep no keys. Raises `ServingError`."""
+    text = environment.env("PFL_SERVE_KEY")
+    if text is None:
+        return None
+
+    key = key_from_text(text, Role.OPERATOR)
+    if key is None:
+        raise ServingError("PFL_SERVE_KEY is no API key.", hint="Make one with: pfl endpoint keys create")
+
+    return key
 
 
 def _forget(_: Feedback) -> None:

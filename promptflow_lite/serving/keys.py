@@ -67,17 +67,29 @@ def rotate_key(old: ApiKey, *, now: float, grace_s: float = 0.0) -> tuple[ApiKey
     return replace(old, revoked_at=end, replaced_by=fresh.id), fresh, text
 
 
+def key_from_text(text: str, role: Role) -> ApiKey | None:
+    """The record of a key that is given as text, such as by an environment variable; None when it is no key."""
+    match = _SHAPE.match(text)
+    return None if match is None else ApiKey(id=match[1], role=role, digest=_digest(match[1], match[2]), name="given")
+
+
 class KeyRing:
     """The keys an endpoint knows, for checking requests.
 
     Thread: `check` may be called from any thread while `replace_all` swaps the keys.
     """
 
-    def __init__(self, keys: Iterable[ApiKey] = ()) -> None:
-        self._key_by_id = {key.id: key for key in keys}
+    def __init__(self, keys: Iterable[ApiKey] = (), *, fixed: ApiKey | None = None) -> None:
+        self._fixed = fixed
+        self.replace_all(keys)
 
     def replace_all(self, keys: Iterable[ApiKey]) -> None:
-        self._key_by_id = {key.id: key for key in keys}
+        """Know exactly these keys, and the fixed one."""
+        known = {key.id: key for key in keys}
+        if self._fixed is not None:
+            known[self._fixed.id] = self._fixed
+
+        self._key_by_id = known
 
     def __len__(self) -> int:
         return len(self._key_by_id)

@@ -130,7 +130,7 @@ def test_a_container_build_has_all_it_needs_and_no_secrets(pfl: Any, folder: Pat
     assert "${env:MY_CONN_API_KEY}" in connection
     assert "http://x" in connection
     assert json.loads((dist / "settings.json").read_text()) == {"MY_CONN_API_KEY": ""}
-    assert "COPY flow flow" in (dist / "Dockerfile").read_text()
+    assert "COPY --chown=flow flow flow" in (dist / "Dockerfile").read_text()
     assert (dist / "package" / "promptflow_lite" / "__init__.py").is_file()
     assert (dist / "flow" / ".promptflow" / "flow.tools.json").is_file()
     built = [path for path in dist.rglob("*") if path.is_file() and path.suffix in (".yaml", ".json", ".sh", ".md")]
