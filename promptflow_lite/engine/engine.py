@@ -30,7 +30,7 @@ from promptflow_lite.engine.settings import EMBEDDING_TOKENS, EngineSettings
 from promptflow_lite.engine.step import EngineStats, Row
 from promptflow_lite.engine.streams import PIECE, StreamScheduler
 from promptflow_lite.engine.worker import Delta, Event, Finished, Job, Scored, TokenChoice, Worker
-from promptflow_lite.errors import EngineBusyError, EngineError, EngineTimeoutError
+from promptflow_lite.errors import EngineBusyError, EngineClosedError, EngineError, EngineTimeoutError
 
 if TYPE_CHECKING:
     from promptflow_lite.engine.bindings import EmbeddingContext
@@ -98,6 +98,11 @@ class Ticket:
             return self._events.get(timeout=max(self._deadline - time.monotonic(), 0.0) + 5.0)
         except Empty:
             raise EngineTimeoutError("The local model did not answer in time.", hint="Raise the timeout.") from None
+
+    def abandon(self) -> None:
+        """Give the request up from another thread than the one that reads it; that one gets `EngineClosedError`."""
+        self._worker.cancel(self._jobs)
+        self._events.put(EngineClosedError("The request was given up."))
 
     def cancel(self) -> None:
         """Give up what is not finished; harmless afterwards."""
@@ -363,7 +368,7 @@ class Engine:
 
 
 def _file_type(number: str | None) -> str:
-    from promptflow_lite.engine.quantisation import FILE_TYPES
+    from promptflow_lite._utils.quantisation import FILE_TYPES
 
     return FILE_TYPES.get(int(number), f"type {number}") if number and number.isdigit() else "unknown"
 

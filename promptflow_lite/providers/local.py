@@ -6,10 +6,11 @@ Beyond the API, a body may say `choices` (labels scored without generating), `pr
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,14 @@ class LocalClient:
         self._settings = engine_settings
         self._caller = f"client-{next(_client_numbers)}"
         self._priors: dict[tuple[Any, ...], list[float]] = {}
+        self._on_start: Callable[[Ticket], None] | None = None
+
+    def session(self, caller: str, on_start: Callable[[Ticket], None]) -> LocalClient:
+        """The same model for another caller, who learns of each request's ticket and may abandon it."""
+        client = copy.copy(self)
+        client._caller = caller
+        client._on_start = on_start
+        return client
 
     def engine(self, body: Body | None = None) -> Engine:
         """The engine that answers a body, loaded if need be."""
@@ -147,7 +156,10 @@ class LocalClient:
         is_streamed: bool = False,
     ) -> Ticket:
         wanted = request.generation(engine, body, tokens, structure, n_logprobs=n_logprobs, is_streamed=is_streamed)
-        return engine.generate(dataclasses.replace(wanted, caller=self._caller, timeout_s=timeout_s))
+        ticket = engine.generate(dataclasses.replace(wanted, caller=self._caller, timeout_s=timeout_s))
+        if self._on_start is not None:
+            self._on_start(ticket)
+        return ticket
 
     # --- completions ---------------------------------------------------------------------------------------------
 

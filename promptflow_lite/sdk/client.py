@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from promptflow_lite.sdk.flows import FlowOperations
     from promptflow_lite.sdk.grids import GridOperations
     from promptflow_lite.sdk.labels import LabelOperations
+    from promptflow_lite.sdk.models import ModelOperations
     from promptflow_lite.sdk.replay import ReplayOperations
     from promptflow_lite.sdk.runs import RunOperations
     from promptflow_lite.sdk.traces import TraceOperations
@@ -77,6 +78,13 @@ class Client:
         from promptflow_lite.sdk.traces import TraceOperations
 
         return TraceOperations(self.store)
+
+    @cached_property
+    def models(self) -> ModelOperations:
+        """Local models."""
+        from promptflow_lite.sdk.models import ModelOperations
+
+        return ModelOperations(self.connections)
 
     @cached_property
     def config(self) -> ConfigOperations:

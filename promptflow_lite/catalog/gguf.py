@@ -1,0 +1,131 @@
+"""Reads the header of a GGUF file in pure Python: metadata and tensor shapes, never the weights.
+
+Everything in the file is untrusted: sizes are checked against the file's before anything is read.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from promptflow_lite.errors import ModelLoadError, ModelNotFoundError
+
+_MAGIC = b"GGUF"
+_SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+_STRING, _ARRAY = 8, 9
+_MAX_ENTRIES = 1_000_000
+_KEPT_ELEMENTS = 64
+"""Longer arrays (vocabularies) are kept as their length only."""
+
+
+@dataclass(frozen=True, slots=True)
+class GgufHeader:
+    """What a GGUF file says about itself."""
+
+    version: int
+    metadata: dict[str, Any]
+    """Key -> value; a long array is replaced by its length."""
+    n_tensors: int
+    n_parameters: int
+    """Elements of all tensors."""
+
+    def of_architecture(self, name: str, default: Any = None) -> Any:
+        """A value under the architecture's own prefix, such as `llama.context_length`."""
+        return self.metadata.get(f"{self.metadata.get('general.architecture', '')}.{name}", default)
+
+
+def read_header(path: Path) -> GgufHeader:
+    """Parse the header of a file.
+
+    Raises:
+        ModelNotFoundError: there is no such file.
+        ModelLoadError: it is no GGUF file, or it is cut short.
+    """
+    if not path.is_file():
+        raise ModelNotFoundError(f"No model file at {str(path)!r}.", path=str(path))
+
+    with path.open("rb") as file:
+        reader = _Reader(file, path)
+        if reader.take(4) != _MAGIC:
+            raise reader.error("it does not start with the letters GGUF")
+
+        version = reader.scalar("<I")
+        if version not in (2, 3):
+            raise reader.error(f"its format version is {version}, this reader knows 2 and 3")
+
+        n_tensors = reader.count()
+        metadata = dict(reader.entry() for _ in range(reader.count()))
+        n_parameters = sum(reader.tensor_size() for _ in range(n_tensors))
+    return GgufHeader(version, metadata, n_tensors, n_parameters)
+
+
+class _Reader:
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self._file = file
+        self._path = path
+        self._left = path.stat().st_size
+
+    def error(self, reason: str) -> ModelLoadError:
+        return ModelLoadError(f"{str(self._path)!r} is not a usable GGUF file: {reason}.", path=str(self._path))
+
+    def take(self, size: int) -> bytes:
+        if size > self._left:
+            raise self.error("it is cut short")
+
+        self._left -= size
+        data = self._file.read(size)
+        if len(data) < size:
+            raise self.error("it is cut short")
+
+        return data
+
+    def scalar(self, layout: str) -> Any:
+        return struct.unpack(layout, self.take(struct.calcsize(layout)))[0]
+
+    def count(self) -> int:
+        count = int(self.scalar("<Q"))
+        if count > _MAX_ENTRIES:
+            raise self.error(f"it claims {count} entries")
+
+        return count
+
+    def text(self) -> str:
+        return self.take(int(self.scalar("<Q"))).decode("utf-8", "replace")
+
+    def entry(self) -> tuple[str, Any]:
+        return self.text(), self.value(int(self.scalar("<I")))
+
+    def value(self, kind: int, depth: int = 0) -> Any:
+        if kind in _SCALARS:
+            return self.scalar(_SCALARS[kind])
+
+        if kind == _STRING:
+            return self.text()
+
+        if kind == _ARRAY and depth < 4:
+            return self._array(depth)
+
+        raise self.error(f"it has a value of unknown type {kind}")
+
+    def _array(self, depth: int) -> Any:
+        kind = int(self.scalar("<I"))
+        count = self.count()
+        if kind in _SCALARS and count > _KEPT_ELEMENTS:
+            self.take(count * struct.calcsize(_SCALARS[kind]))
+            return count
+
+        values = [self.value(kind, depth + 1) for _ in range(count)]
+        return values if count <= _KEPT_ELEMENTS else count
+
+    def tensor_size(self) -> int:
+        self.text()
+        n_dimensions = int(self.scalar("<I"))
+        if n_dimensions > 8:
+            raise self.error(f"it has a tensor of {n_dimensions} dimensions")
+
+        size = prod(int(self.scalar("<Q")) for _ in range(n_dimensions))
+        self.take(12)
+        return size
