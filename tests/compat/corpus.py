@@ -35,8 +35,8 @@ def load_cases() -> list[Case]:
     cases = []
     for file in sorted(CORPUS.glob("*/cases.json")):
         content = json.loads(file.read_text(encoding="utf-8"))
-        for data in content["cases"]:
-            cases.append(Case(file.parent.name, content["feature"], content.get("flow", "."), data))
+        flow = content.get("flow", ".")
+        cases += [Case(file.parent.name, content["feature"], flow, data) for data in content["cases"]]
     return cases
 
 

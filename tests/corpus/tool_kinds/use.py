@@ -1,11 +1,11 @@
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 
 from promptflow.contracts.types import FilePath, Secret
 from promptflow.core import tool
 
 
-class Style(str, Enum):
+class Style(StrEnum):
     LOUD = "loud"
     QUIET = "quiet"
 
