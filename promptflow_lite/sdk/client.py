@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from promptflow_lite.sdk.replay import ReplayOperations
     from promptflow_lite.sdk.runs import RunOperations
     from promptflow_lite.sdk.traces import TraceOperations
+    from promptflow_lite.sdk.tuning import TuneOperations
 
 
 class Client:
@@ -135,6 +136,13 @@ class Client:
         from promptflow_lite.sdk.replay import ReplayOperations
 
         return ReplayOperations(self.store, _ConnectionsOf(self))
+
+    @cached_property
+    def tuning(self) -> TuneOperations:
+        """Searches for better prompts."""
+        from promptflow_lite.sdk.tuning import TuneOperations
+
+        return TuneOperations(self.runs, self.datasets, self.evaluations, _ConnectionsOf(self))
 
     def close(self) -> None:
         """Close the database if it was opened."""

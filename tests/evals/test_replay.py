@@ -39,6 +39,7 @@ nodes:
   source: {type: code, path: finish.py}
   inputs: {text: "${ask.output}"}
 """
+COUNTING = "with open('count', 'a') as f:\n        f.write('x')\n    return text.upper()\n"
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def flow(tmp_path: Path) -> Path:
     (folder / "flow.dag.yaml").write_text(FLOW)
     (folder / "ask.jinja2").write_text("# user:\nask {{ text }}\n")
     tool = "from promptflow.core import tool\n\n\n@tool\ndef run(text: str) -> str:\n    "
-    (folder / "prepare.py").write_text(tool + "with open('count', 'a') as f:\n        f.write('x')\n    return text.upper()\n")
+    (folder / "prepare.py").write_text(tool + COUNTING)
     (folder / "finish.py").write_text(tool + "return text + '!'\n")
     return folder
 
