@@ -15,8 +15,8 @@ _HEAD = """\
 # Compatibility with prompt flow
 
 A prompt flow project runs here as it is: the same folder, the same commands with `pfl` (or `pf`), the same outputs and
-the same requests on the wire. This page says what that rests on. It is generated from the tests: the points, vectors and
-flows below are each shown by a test that runs in the suite, and the import table is the one the shim serves.
+the same requests on the wire. This page says what that rests on. It is generated from the tests: the points, vectors
+and flows below are each shown by a test that runs in the suite, and the import table is the one the shim serves.
 
 ## Running existing code
 
@@ -40,6 +40,7 @@ served by it; tool packages that add modules below `promptflow.` live beside the
 | token counts are 0 unless tracing is on | they are always counted |
 | a line that fails before its inputs are recorded leaves the run `Running` | the line is `Failed`, the run ends |
 | a run is `Completed` even if every line failed | it is `Failed` when no line completed |
+| `run create` exits with 0 whatever happened | with 1 when the run or one of its lines failed |
 | artifact files, one a line | in runs of at most 1,000 lines, or with `PFL_RUN_ARTIFACTS=all`; the store has all |
 | `detail` of vision tools is ignored | it is sent |
 | messages | the classes and codes are the original's, the sentences are not |
