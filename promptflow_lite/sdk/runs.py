@@ -45,6 +45,7 @@ from promptflow_lite.runtime import (
     line_values,
     resolve_environment,
 )
+from promptflow_lite.sdk.models_used import recorded_models
 from promptflow_lite.sdk.run_files import write_run_files, write_snapshot
 from promptflow_lite.settings import env_float, env_int, home
 
@@ -270,7 +271,11 @@ class RunOperations:
             if record.output_path is not None:
                 write_snapshot(flow, record.output_path)
 
-            self._execute_lines(record, flow, options, report or (lambda progress: None))
+            with recorded_models() as models:
+                self._execute_lines(record, flow, options, report or (lambda progress: None))
+            if models:
+                properties = {**self.get(record.name).properties, "models": models}
+                self._store.runs.update(record.name, properties=properties)
         except PromptflowException as error:
             failed = self.get(record.name)
             if failed.error is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -192,15 +193,24 @@ def test_prints_never_disturb_an_isolated_run(client: Client, tmp_path: Path) ->
     assert record.completed_lines == 2
 
 
+def _cancel_once_started(client: Client, name: str) -> None:
+    while True:
+        time.sleep(0.02)
+        if client.store.runs.exists(name) and client.runs.get(name).completed_lines:
+            client.runs.cancel(name)
+            return
+
+
 def test_another_process_can_cancel_a_run_which_can_then_be_resumed(client: Client, tmp_path: Path) -> None:
     code = "def up(x):\n    import time\n    time.sleep(0.02)\n    return x"
     flow = graph_flow(tmp_path / "flow", "up", code={"up": code})
     data = rows(tmp_path / "data.jsonl", [{"x": str(i)} for i in range(400)])
     options = ExecutionOptions(concurrency=2)
-    timer = threading.Timer(0.5, lambda: client.runs.cancel("r"))
-    timer.start()
+    other = threading.Thread(target=_cancel_once_started, args=(client, "r"))
+    other.start()
 
     stopped = client.runs.create(RunRequest(flow=str(flow), data=data, column_mapping=X, name="r"), options=options)
+    other.join()
     resumed = client.runs.resume("r")
 
     assert stopped.status is Status.CANCELED
