@@ -113,11 +113,17 @@ def _parse_input(name: str, parent: Cursor, value: Any, types: tuple[str, ...] |
         name=name,
         type=kind or "string",
         default=cursor.get("default"),
-        description=cursor.text("description"),
-        enum=tuple(cursor.items("enum")),
+        description=cursor.remark("description"),
+        enum=_choices(cursor),
         is_chat_input=cursor.flag("is_chat_input"),
         is_chat_history=None if history is None else cursor.flag("is_chat_history"),
     )
+
+
+def _choices(cursor: Cursor) -> tuple[Any, ...]:
+    """Values to offer; nothing enforces them, so a single one will do."""
+    value = cursor.get("enum")
+    return tuple(value) if isinstance(value, list) else () if value is None else (value,)
 
 
 def parse_outputs(cursor: Cursor, *, needs_reference: bool = True) -> dict[str, OutputSpec]:
@@ -149,7 +155,7 @@ def _parse_output(name: str, parent: Cursor, value: Any, needs_reference: bool) 
         reference=reference,
         literal=None if reference else raw,
         type=cursor.text("type", "string"),
-        description=cursor.text("description"),
+        description=cursor.remark("description"),
         is_chat_output=cursor.flag("is_chat_output"),
         evaluation_only=cursor.flag("evaluation_only"),
     )

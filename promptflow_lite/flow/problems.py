@@ -133,13 +133,42 @@ class Cursor:
     def optional_text(self, key: str) -> str | None:
         return None if self.value.get(key) is None else self.text(key)
 
+    def remark(self, key: str, default: str = "") -> str:
+        """A text that nothing depends on: anything else is warned about and replaced by the default."""
+        value = self.value.get(key)
+        if not isinstance(value, dict | list):
+            return self.text(key, default)
+
+        self.warn(f"{key!r} should be text, not {kind_of(value)}; it is ignored.", key, code="flow.not_text")
+        return default
+
+    def remarks(self, key: str) -> dict[str, Any]:
+        """A mapping that nothing depends on: a list counts as its words, anything else is warned about."""
+        value = self.value.get(key)
+        if isinstance(value, dict):
+            return {str(name): item for name, item in value.items()}
+
+        if isinstance(value, list):
+            return {str(item): "" for item in value}
+
+        if value is not None:
+            message = f"{key!r} should be a mapping, not {kind_of(value)}; it is ignored."
+            self.warn(message, key, code="flow.not_a_mapping")
+
+        return {}
+
     def flag(self, key: str) -> bool:
-        """A boolean; the texts `true` and `false` are accepted."""
+        """A boolean; the texts `true` and `false` are accepted, and `yes` and `on` with a warning."""
         value = self.value.get(key)
         if isinstance(value, str) and value.lower() in ("true", "false"):
             return value.lower() == "true"
 
-        if value is not None and not isinstance(value, bool):
+        if isinstance(value, str) and value.lower() in ("yes", "on", "y"):
+            hint = "In YAML 1.2 only true and false are booleans; write 'true'."
+            self.warn(f"{key!r} is the text {value!r}, taken as true.", key, code="flow.not_a_boolean", hint=hint)
+            return True
+
+        if value is not None and not isinstance(value, bool | int):
             self.wrong(
                 f"{key!r} must be true or false, not {value!r}.",
                 key,

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from promptflow_lite._utils.text import did_you_mean
 from promptflow_lite.errors import (
     FlowDefinitionError,
     FlowSyntaxError,
+    InvalidMessageFormatType,
     InvalidSampleError,
     Location,
     UserErrorException,
@@ -117,10 +119,10 @@ def parse_prompty(
         outputs=parse_outputs(root.mapping("outputs"), needs_reference=False) if root.get("outputs") else None,
         sample=sample,
         template_line=template_line,
-        description=root.text("description"),
-        type=root.text("type", "standard") if isinstance(root.get("type"), str) else "standard",
-        display_name=root.text("display_name"),
-        tags=_tags(root),
+        description=root.remark("description"),
+        type=root.remark("type", "standard"),
+        display_name=root.remark("display_name"),
+        tags={key: str(value) for key, value in root.remarks("tags").items()},
         environment_variables=parse_environment_variables(root),
         message_format=message_format(root),
         warnings=findings.warnings,
@@ -197,7 +199,7 @@ def _parse_input(name: str, parent: Cursor, value: Any) -> InputSpec:
         name=name,
         type=kind if kind in INPUT_TYPES else "object",
         default=default,
-        description=cursor.text("description"),
+        description=cursor.remark("description"),
         is_chat_input=cursor.flag("is_chat_input"),
         is_chat_history=None if history is None else cursor.flag("is_chat_history"),
     )
@@ -209,20 +211,20 @@ def type_of(value: Any) -> str:
     return types.get(type(value), "string")
 
 
-def _tags(root: Cursor) -> dict[str, str]:
-    """Tags as a mapping; a list of words is accepted too."""
-    raw = root.get("tags")
-    if isinstance(raw, dict):
-        return {str(key): str(value) for key, value in raw.items()}
-
-    return {str(item): "" for item in raw} if isinstance(raw, list) else {}
-
-
 def message_format(root: Cursor) -> Any:
     """`message_format` of any kind of flow."""
-    return root.choice(
-        "message_format", ("basic", "openai-vision"), "basic", code="flow.message_format", what="The message format"
+    known = ("basic", "openai-vision")
+    value = root.remark("message_format", "basic")
+    if value in known:
+        return value
+
+    error = InvalidMessageFormatType(
+        f"The message format {value!r} is unknown.",
+        hint=did_you_mean(value, known),
+        where=root.where("message_format"),
     )
+    root.findings.error(error, ("message_format",), value)
+    return "basic"
 
 
 def merge_overrides(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

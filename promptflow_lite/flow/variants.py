@@ -70,8 +70,8 @@ def _node_name(raw: Any, index: int, entry: Cursor) -> str | None:
         return None
 
     if "." in name:
-        message = f"The node name {name!r} has a dot."
-        entry.wrong(message, "name", code="flow.node_name", hint="References separate parts by dots; use '_' instead.")
+        message = f"The node name {name!r} has a dot, so that no reference can name it."
+        entry.warn(message, "name", code="flow.node_name", hint="Use '_' instead.")
 
     return name
 

@@ -1,6 +1,6 @@
 import pytest
 
-from promptflow_lite.errors import FlowDefinitionError, NodeReferenceNotFound, NotSupported
+from promptflow_lite.errors import FlowDefinitionError, InvalidMessageFormatType, NodeReferenceNotFound, NotSupported
 from promptflow_lite.flow import Reference, RetrySpec, load_flow
 
 
@@ -111,6 +111,29 @@ def test_csharp_is_refused_clearly(tmp_path, text):
 
     with pytest.raises(NotSupported, match="NET"):
         load_flow(tmp_path)
+
+
+def test_metadata_of_any_shape_never_stops_a_flow(tmp_path):
+    (tmp_path / "flow.dag.yaml").write_text(
+        "type: 3\nname: 5\ndescription: [a]\ntags: [x, y]\nenvironment: [a]\n"
+        "inputs: {a: {type: string, enum: only, description: {x: 1}, is_chat_input: yes}}\nnodes: []\n"
+    )
+
+    flow = load_flow(tmp_path)
+
+    assert (flow.name, flow.type, flow.description, flow.tags) == ("5", "3", "", {"x": "", "y": ""})
+    assert flow.inputs["a"].enum == ("only",)
+    assert flow.inputs["a"].is_chat_input
+    assert len(flow.warnings) == 3
+
+
+def test_unknown_message_format_is_refused(tmp_path):
+    (tmp_path / "flow.dag.yaml").write_text("message_format: vision\nnodes: []\n")
+
+    with pytest.raises(InvalidMessageFormatType) as caught:
+        load_flow(tmp_path)
+
+    assert caught.value.error_codes == ["UserError", "InvalidMessageFormatType"]
 
 
 def test_legacy_keys_are_read(tmp_path):
