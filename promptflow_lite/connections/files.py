@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -222,13 +223,15 @@ def _from_env_file(path: Path, name: str | None) -> Connection:
 def _read_yaml(path: Path) -> dict[str, Any]:
     """The file's mapping with every scalar as its text: `2024-02-01` and `010` are what they look like."""
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 
     try:
-        data = YAML(typ="base", pure=True).load(path.read_text(encoding="utf-8-sig"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ReusedAnchorWarning)
+            data = YAML(typ="base", pure=True).load(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise FlowSyntaxError(f"File {str(path)!r} is not UTF-8 text.", hint="Save it as UTF-8.") from error
-    except YAMLError as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
         where = Location(str(path), mark.line + 1, mark.column + 1) if mark else Location(str(path))
         problem = getattr(error, "problem", None) or type(error).__name__

@@ -6,11 +6,13 @@ A connection never shows its secrets: `repr`, `str`, formatting and the JSON for
 from __future__ import annotations
 
 import builtins
+import functools
 import importlib
 import inspect
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+from promptflow_lite._utils.imports import require
 from promptflow_lite.errors import RequiredEnvironmentVariablesNotSetError, ValidationException
 from promptflow_lite.settings import env
 
@@ -175,10 +177,14 @@ class _TokenMixin(Connection):
         Raises:
             MissingExtraError: the identity package is not installed.
         """
-        from promptflow_lite._utils.imports import require
+        return str(_credential().get_token("https://cognitiveservices.azure.com/.default").token)
 
-        identity = require("azure.identity", extra="azure", feature="Signing in with an Entra ID token")
-        return str(identity.DefaultAzureCredential().get_token("https://cognitiveservices.azure.com/.default").token)
+
+@functools.lru_cache(maxsize=1)
+def _credential() -> Any:
+    """The identity of this machine's user; it keeps its tokens until they expire."""
+    identity = require("azure.identity", extra="azure", feature="Signing in with an Entra ID token")
+    return identity.DefaultAzureCredential()
 
 
 class AzureOpenAIConnection(_TokenMixin):

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from promptflow_lite._utils.text import truncate
 from promptflow_lite.errors import (
     ContentFilterError,
     ContextLengthError,
@@ -21,6 +22,7 @@ from promptflow_lite.errors import (
 )
 
 SCRUBBED = "******"
+_MAX_MESSAGE = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +126,7 @@ def map_error(error: Exception, endpoint: Endpoint, *, model: str | None = None)
         )
 
     code = _error_code(error)
-    message = endpoint.scrub(_full_message(error))
+    message = truncate(endpoint.scrub(_full_message(error)), _MAX_MESSAGE)
     meaning = _CODES.get(code or "", MEANING_BY_CLASS[name])
     if name == "BadRequestError" and _CONTEXT_WORDS.search(message):
         meaning = _CODES["context_length_exceeded"]

@@ -19,7 +19,7 @@ from promptflow_lite.connections import (
     OpenAIConnection,
     ServerlessConnection,
 )
-from promptflow_lite.errors import InvalidConnectionType, OpenAIError, WrappedOpenAIError
+from promptflow_lite.errors import InvalidConnectionType, OpenAIError, PromptflowException, WrappedOpenAIError
 from promptflow_lite.providers.base import Body
 from promptflow_lite.providers.mapping import Endpoint, map_error
 from promptflow_lite.providers.retry import RateLimiter, RetryPolicy, call_with_retries
@@ -112,7 +112,7 @@ class OpenAIModelClient:
         def attempt() -> Body:
             start = self._limiter.acquire(_expected_tokens(body))
             answer = self._guarded(lambda: self._post(path, body, timeout_s), body)
-            if not isinstance(answer, dict) or not ("choices" in answer or "data" in answer):
+            if not isinstance(answer, dict) or not (answer.get("choices") or answer.get("data")):
                 raise self._not_openai(answer, body)
 
             ensure_usage(body, answer)
@@ -198,7 +198,7 @@ class OpenAIModelClient:
         """Run a foreign call; its errors become ours, without the original where that one shows the key."""
         try:
             return call()
-        except OpenAIError:
+        except PromptflowException:
             raise
         except Exception as error:  # the one place where foreign errors are mapped
             mapped = map_error(error, self._endpoint, model=body.get("model"))
@@ -207,7 +207,7 @@ class OpenAIModelClient:
 
     def _not_openai(self, answer: Any, body: Body) -> WrappedOpenAIError:
         return WrappedOpenAIError(
-            f"OpenAI API hits APIResponseValidationError: the answer is no JSON object of the OpenAI format, "
+            f"OpenAI API hits APIResponseValidationError: the answer is no JSON object with choices or data, "
             f"it begins with {self._endpoint.scrub(str(answer))[:200]!r}.",
             hint=f"Check that {self._endpoint} speaks the OpenAI protocol; the address often ends with /v1.",
             error_type="APIResponseValidationError",

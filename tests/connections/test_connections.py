@@ -9,6 +9,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from promptflow_lite._utils.jsonable import dumps
 from promptflow_lite.connections import (
@@ -36,6 +38,7 @@ from promptflow_lite.errors import (
     ConnectionNotFoundError,
     DecryptConnectionError,
     FlowSyntaxError,
+    PromptflowException,
     RequiredEnvironmentVariablesNotSetError,
     StoreConnectionEncryptionKeyError,
     UserErrorException,
@@ -300,3 +303,22 @@ def test_lost_or_damaged_key_files_are_explained(cipher):
 def test_serverless_and_azure_types_have_their_names():
     assert ServerlessConnection(KEY, "b").type == "Serverless"
     assert [cls.type for cls in CONNECTION_TYPES][:3] == ["AzureOpenAI", "OpenAI", "Serverless"]
+
+
+_LINES = st.sampled_from(
+    "name: c|type: open_ai|type: custom|api_key: k|secrets: {}|secrets:|  a: b|configs: [1]|- x|type: azure_open_ai"
+    "|api_base: u|auth_mode: key|custom_type: X|module: os|a: *b|!!python/none x|? x|'|a: &b".split("|")
+)
+
+
+@given(st.one_of(st.binary(max_size=80), st.lists(_LINES, max_size=8).map(lambda lines: "\n".join(lines).encode())))
+def test_any_file_is_a_connection_or_a_clear_error(tmp_path_factory, content):
+    folder = tmp_path_factory.getbasetemp()
+    for name in ("c.yaml", "c.env"):
+        path = folder / name
+        path.write_bytes(content)
+        try:
+            assert load_connection_file(path, name="c").name == "c"
+        except PromptflowException as error:
+            hint = error.hint
+            assert hint

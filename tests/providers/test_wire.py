@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from promptflow_lite.errors import (
     ContentFilterError,
     ContextLengthError,
     ExceedMaxRetryTimes,
+    MissingExtraError,
     ProviderAuthError,
     ProviderTimeoutError,
     ProviderUnavailableError,
@@ -298,6 +300,7 @@ def error_body(message: str, code: str | None = None, **extra: Any) -> dict[str,
         (Answer(error_body("x", "insufficient_quota"), 429), RateLimitError, "RateLimitError"),
         (Answer("<html>not json", 200), WrappedOpenAIError, "APIResponseValidationError"),
         (Answer('{"cut": ', 200), WrappedOpenAIError, "APIResponseValidationError"),
+        (Answer({**chat_answer(), "choices": []}, 200), WrappedOpenAIError, "APIResponseValidationError"),
         (Answer({"unexpected": 1}, 200), WrappedOpenAIError, "APIResponseValidationError"),
     ],
 )  # fmt: skip
@@ -401,6 +404,22 @@ def test_no_span_record_error_or_log_shows_the_key(tmp_path, server, caplog):
     shown = [dumps(scope.spans), repr(scope.spans), json.dumps(error_to_dict(caught.value)), repr(caught.value)]
     assert not [text for text in [*shown, caplog.text] if KEY in text]
     assert "******" in caught.value.message
+
+
+def test_signing_in_without_the_identity_package_names_the_extra(tmp_path, server, monkeypatch):
+    monkeypatch.setitem(sys.modules, "azure.identity", None)
+    connection = AzureOpenAIConnection(server.address, auth_mode="meid_token", name="conn")
+    with pytest.raises(MissingExtraError, match="Entra") as caught:
+        call_node(tmp_path, connection, "user:\nq", {}, inputs={"deployment_name": "d"})
+    assert "promptflow-lite[azure]" in caught.value.hint
+
+
+def test_a_token_is_sent_instead_of_a_key(server, monkeypatch):
+    monkeypatch.setattr(AzureOpenAIConnection, "get_token", lambda self: "the-token")
+    connection = AzureOpenAIConnection(server.address, auth_mode="meid_token", name="conn")
+    client_for(connection).chat({**ASK, "model": "d"})
+    assert server.received[0].headers["authorization"] == "Bearer the-token"
+    assert "api-key" not in server.received[0].headers
 
 
 def test_cached_parts_of_a_node_hold_no_secret(tmp_path, server):
