@@ -95,7 +95,7 @@ CASES = [
     Case("yes is taken as true", [("flow.not_a_boolean", "11:3")], flow=FLOW + "  enable_cache: yes\n"),
     Case(
         "dot in a name",
-        [("flow.node_name", "11:9")],
+        [("flow.node_name", "11:4")],
         flow=FLOW + "- {name: a.b, type: prompt, source: {path: n1.py}}\n",
     ),
     Case("description is a list", [("flow.not_text", "11:1")], flow=FLOW + "description: [a]\n"),
