@@ -102,7 +102,7 @@ def download(file: HubFile) -> Path:
                 token=_token(),
             )
         )
-    except (OSError, hub.errors.HfHubHTTPError) as error:
+    except Exception as error:  # the library lets classes of its HTTP client through
         raise SDKError(
             f"The download of {file.file!r} stopped: {error}.",
             hint="Run the command again; it goes on where it stopped.",
@@ -126,7 +126,7 @@ def _asked(question: Any, subject: str) -> Any:
         return question(hub.HfApi(endpoint=_endpoint(), token=_token()))
     except hub.errors.RepositoryNotFoundError as error:
         raise ModelNotFoundError(f"The hub has no repository {subject!r}.", repository=subject) from error
-    except (OSError, hub.errors.HfHubHTTPError, hub.errors.HFValidationError) as error:
+    except Exception as error:  # the library lets classes of its HTTP client through
         raise SDKError(f"The model hub cannot be asked about {subject!r}: {error}.") from error
 
 

@@ -1,0 +1,1 @@
+"""What the local engine achieves, as ratios within one run."""
