@@ -226,7 +226,7 @@ class _LineRun:
             runnable = self._bypass_or_bind(ready)
             if len(runnable) == 1:
                 node, arguments = runnable[0]
-                ready.extend(self._collect(node, run_node(node, arguments, line_number=self.result.line_number)))
+                ready.extend(self._collect(node, run_node(node, arguments)))
             elif runnable:
                 self._run_concurrently(runnable)
 
@@ -288,7 +288,7 @@ class _LineRun:
             while waiting and len(running) < MAX_NODES_AT_ONCE:
                 node, arguments = waiting.popleft()
                 call = copy_context().run
-                running[pool.submit(call, run_node, node, arguments, line_number=self.result.line_number)] = node
+                running[pool.submit(call, run_node, node, arguments)] = node
 
             done, _ = wait(running, timeout=0.5 if self.cancel else None, return_when=FIRST_COMPLETED)
             self._check_cancelled()

@@ -22,13 +22,7 @@ from promptflow_lite.tracing import Scope
 _PACKAGE = __name__.split(".")[0]
 
 
-def run_node(
-    node: PlannedNode,
-    arguments: dict[str, Any],
-    *,
-    line_number: int | None = None,
-    metrics: dict[str, Any] | None = None,
-) -> NodeResult:
+def run_node(node: PlannedNode, arguments: dict[str, Any], *, metrics: dict[str, Any] | None = None) -> NodeResult:
     """Call a node's tool, trying again as its `retry` says.
 
     Args:
@@ -42,7 +36,7 @@ def run_node(
     max_attempts = retry.max_attempts if retry else 1
     delay_s = retry.delay_s if retry else 0.0
     for attempt in range(1, max_attempts + 1):
-        result = _attempt(node, arguments, line_number, metrics)
+        result = _attempt(node, arguments, metrics)
         result.attempts = attempt
         if result.status is not Status.FAILED or attempt == max_attempts:
             return result
@@ -52,9 +46,7 @@ def run_node(
     raise AssertionError("a node is attempted at least once")
 
 
-def _attempt(
-    node: PlannedNode, arguments: dict[str, Any], line_number: int | None, metrics: dict[str, Any] | None
-) -> NodeResult:
+def _attempt(node: PlannedNode, arguments: dict[str, Any], metrics: dict[str, Any] | None) -> NodeResult:
     result = NodeResult(node.spec.name, Status.RUNNING, inputs=arguments, start_time=time.time())
     scope = Scope(node.spec.name, metrics=metrics)
     result.usage = scope.usage
@@ -64,7 +56,7 @@ def _attempt(
             output = call_tool(node, arguments)
             if isinstance(output, collections.abc.Iterator) or inspect.isasyncgen(output):
                 output = _recorded(output, result, scope)
-    except Exception as error:  # any failure of user code becomes this node's record
+    except (Exception, SystemExit) as error:  # any failure of user code becomes this node's record
         _fail(result, node, error)
     else:
         result.output = output
@@ -129,7 +121,7 @@ def _recorded(output: Any, result: NodeResult, scope: Scope) -> RecordingIterato
     return RecordingIterator(iterate(output) if inspect.isasyncgen(output) else output, on_end)
 
 
-def _fail(result: NodeResult, node: PlannedNode, error: Exception) -> None:
+def _fail(result: NodeResult, node: PlannedNode, error: BaseException) -> None:
     failure = error if isinstance(error, PromptflowException) else tool_failure(node, error)
     result.status = Status.FAILED
     result.exception = failure

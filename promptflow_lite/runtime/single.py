@@ -104,7 +104,7 @@ class SingleCallExecutor(ABC):
             with scope:
                 result.output = self._outputs(self.call(arguments, allow_stream=allow_stream), allow_stream)
             result.status = Status.COMPLETED
-        except Exception as error:  # one bad line is a value; it never takes the run down
+        except (Exception, SystemExit) as error:  # one bad line is a value; it never takes the run down
             _fail(result, error, Status.FAILED)
 
         result.end_time = time.time()
@@ -136,7 +136,7 @@ def is_stream(value: Any) -> bool:
     return isinstance(value, collections.abc.Iterator) or inspect.isasyncgen(value)
 
 
-def _fail(result: LineResult, error: Exception, status: Status) -> None:
+def _fail(result: LineResult, error: BaseException, status: Status) -> None:
     result.status = status
     result.exception = error
     result.error = error_to_dict(error)

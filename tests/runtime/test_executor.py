@@ -252,3 +252,13 @@ def test_a_file_that_gives_no_tool_is_a_clear_error(tmp_path: Path, code: str, i
     assert caught.value.error_codes[-1] == inner
     assert caught.value.where is not None
     assert caught.value.where.path.endswith("a.py")
+
+
+def test_a_tool_that_exits_costs_its_line_only(tmp_path: Path) -> None:
+    folder = graph_flow(tmp_path, "a", code={"a": "def a(x):\n    raise SystemExit(3)"})
+
+    line = run(folder)
+
+    assert line.status is Status.FAILED
+    assert line.error is not None
+    assert line.error["innerError"]["code"] == "ToolExecutionError"
