@@ -100,8 +100,8 @@ class _LineWriter:
             {
                 "line_number": number,
                 "run_info": info,
-                "start_time": info["start_time"],
-                "end_time": info["end_time"],
+                "start_time": _without_zone(info["start_time"]),
+                "end_time": _without_zone(info["end_time"]),
                 "name": "",
                 "description": "",
                 "status": info["status"],
@@ -144,7 +144,7 @@ class _LineWriter:
         if line.error is not None:
             self._log(f"Line {number} failed: {line.error.get('message', '')}", line.end_time, "ERROR")
 
-        if printed or line.error is not None:
+        if self._has_artifacts or line.error is not None:
             path = self._folder / "flow_logs" / f"{number:09d}.log"
             path.parent.mkdir(exist_ok=True)
             message = "" if line.error is None else str(line.error.get("message", ""))
@@ -168,10 +168,14 @@ def _node_record(info: dict[str, Any], number: int | None) -> dict[str, Any]:
         "NodeName": info["node"],
         "line_number": number,
         "run_info": info,
-        "start_time": info["start_time"],
-        "end_time": info["end_time"],
+        "start_time": _without_zone(info["start_time"]),
+        "end_time": _without_zone(info["end_time"]),
         "status": info["status"],
     }
+
+
+def _without_zone(time: str | None) -> str | None:
+    return time.removesuffix("Z") if time else time
 
 
 def _write_json(path: Path, value: Any) -> None:

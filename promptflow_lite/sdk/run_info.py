@@ -51,7 +51,7 @@ def flow_run_info(
         "system_metrics": _system_metrics(line.start_time, line.end_time, line.usage),
         "result": None if is_batch else _plain(line.output),
         "upload_metrics": False,
-        "otel_trace_id": "",
+        "otel_trace_id": None,
         "message_format": message_format,
     }
 
@@ -82,7 +82,7 @@ def node_run_info(
         "cached_flow_run_id": None,
         "logs": {"stdout": node.stdout, "stderr": node.stderr},
         "system_metrics": _system_metrics(node.start_time, node.end_time, node.usage),
-        "result": output,
+        "result": None if run is not None else output,
         "message_format": message_format,
     }
 
