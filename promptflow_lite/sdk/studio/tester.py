@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,13 +51,13 @@ class TestJob:
 class FlowTester:
     """One child process that runs one request at a time; it starts with the first request.
 
-    Thread: safe; a request waits for the one before it.
+    Thread: safe; requests are answered in the order they were made.
     """
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._errors: Any = None
-        self._queue = threading.Lock()
+        self._queue = ThreadPoolExecutor(1, thread_name_prefix="pfl-tester")
         self._numbers = itertools.count(1)
         self._current: TestJob | None = None
 
@@ -95,7 +96,8 @@ class FlowTester:
             job.finish(_failure("Canceled", "The run was cancelled.", ""))
 
     def close(self) -> None:
-        """End the process."""
+        """End the process; requests that wait are dropped."""
+        self._queue.shutdown(wait=False, cancel_futures=True)
         self.cancel()
         self._release()
 
@@ -116,18 +118,17 @@ class FlowTester:
 
     def _submit(self, job: TestJob, request: dict[str, Any]) -> TestJob:
         request = {"id": next(self._numbers), "flow": job.flow, **request}
-        threading.Thread(target=self._work, args=(job, request), name="pfl-tester", daemon=True).start()
+        self._queue.submit(self._work, job, request)
         return job
 
     def _work(self, job: TestJob, request: dict[str, Any]) -> None:
-        with self._queue:
-            self._current = job
-            try:
-                self._exchange(job, request)
-            except (OSError, ValueError) as error:
-                job.finish(_failure("Failed", f"The test process could not be used: {error}", "Run it again."))
-            finally:
-                self._current = None
+        self._current = job
+        try:
+            self._exchange(job, request)
+        except (OSError, ValueError) as error:
+            job.finish(_failure("Failed", f"The test process could not be used: {error}", "Run it again."))
+        finally:
+            self._current = None
 
     def _exchange(self, job: TestJob, request: dict[str, Any]) -> None:
         process = self._ensure_process()
