@@ -174,10 +174,10 @@ def parse_node(name: str, cursor: Cursor, legacy_tools: Mapping[str, dict[str, A
     legacy_kind = legacy_tools.get(tool, {}).get("type") if tool else None
     node_type = cursor.optional_text("type") or (None if legacy_kind is None else str(legacy_kind))
     if node_type is None:
-        hint = f"Add 'type: python', or one of {', '.join(NODE_TYPES[1:5])}."
+        hint = f"Add 'type: python', or one of {', '.join(NODE_TYPES[1:6])}."
         cursor.wrong(f"Node {name!r} has no type.", code="flow.missing_type", hint=hint)
     elif node_type not in NODE_TYPES:
-        hint = did_you_mean(node_type, NODE_TYPES[:5]) or ""
+        hint = did_you_mean(node_type, NODE_TYPES[:6]) or ""
         cursor.wrong(
             f"Node {name!r} has the unknown type {node_type!r}.", "type", code="flow.unknown_type", hint=hint or ""
         )
@@ -320,7 +320,7 @@ def _parse_repeat(name: str, cursor: Cursor, kind: str) -> RepeatSpec | None:
 
     repeat = cursor.child("repeat", raw)
     repeat.warn_unknown(("until", "max", "carry"), "'repeat'")
-    if kind != "flow":
+    if kind not in ("flow", "prompty"):
         message = f"Node {name!r} cannot repeat: only nodes of type 'flow' can."
         cursor.wrong(message, "repeat", code="flow.repeat", hint="Move what repeats into a flow of its own.")
 

@@ -97,7 +97,7 @@ class NodeSpec:
 
     name: str
     type: str
-    """`python`, `llm`, `prompt`, `custom_llm`, `flow`."""
+    """`python`, `llm`, `prompt`, `custom_llm`, `flow`, `prompty`."""
     source: SourceSpec | None = None
     inputs: dict[str, Any] = field(default_factory=dict)
     """Input name -> `Reference` or literal."""
@@ -117,6 +117,12 @@ class NodeSpec:
     """Elements of `for_each` that run at once."""
     repeat: RepeatSpec | None = None
     where: Location | None = None
+
+    @property
+    def runs_flow(self) -> bool:
+        """Whether the node runs a whole flow or a prompty."""
+        is_prompty = self.source is not None and str(self.source.path or "").endswith(".prompty")
+        return self.type in ("flow", "prompty") or (is_prompty and self.type in ("llm", "prompt"))
 
     def references(self) -> list[Reference]:
         """References to flow inputs and nodes in inputs, activate and for_each, in file order."""

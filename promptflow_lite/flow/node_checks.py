@@ -151,7 +151,7 @@ def _source_file(cursor: Cursor, node: NodeSpec, files: FlowFiles) -> Path | Non
         source.wrong(message, code="flow.missing_source", hint="Add 'path: FILE'.")
         return None
 
-    if node.type == "flow":
+    if node.runs_flow:
         return None  # a sub-flow may be a folder; the sub-flow check looks at it
 
     path = files.find(name)

@@ -6,7 +6,7 @@ from typing import Any
 
 from promptflow_lite._utils.text import did_you_mean
 from promptflow_lite.errors import UserErrorException
-from promptflow_lite.flow.dag import OPERATORS
+from promptflow_lite.flow.dag import NODE_TYPES, OPERATORS
 from promptflow_lite.flow.model import INPUT_TYPES
 
 Schema = dict[str, Any]
@@ -188,7 +188,7 @@ def _node_body() -> Schema:
         required=("until",),
     )
     return {
-        "type": _text("Kind of node.", enum=["python", "llm", "prompt", "custom_llm", "flow", "csharp", "action"]),
+        "type": _text("Kind of node.", enum=list(NODE_TYPES)),
         "source": source,
         "inputs": _section("Input name to literal or reference '${…}'.", {}),
         "connection": _text("Connection of an LLM node; without one the default model answers."),

@@ -20,7 +20,13 @@ from promptflow_lite.flow.signature import read_module
 from promptflow_lite.flow.templates import template_variables
 from promptflow_lite.flow.yaml_io import load_yaml, read_text
 
-_DRAWN = {"llm": ("[[", "]]"), "prompt": ("[/", "/]"), "python": ("[", "]"), "flow": ("[[", "]]")}
+_DRAWN = {
+    "llm": ("[[", "]]"),
+    "prompt": ("[/", "/]"),
+    "python": ("[", "]"),
+    "flow": ("[[", "]]"),
+    "prompty": ("[[", "]]"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

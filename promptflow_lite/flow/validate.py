@@ -191,13 +191,13 @@ def _check_other_variants(
 
 
 def _check_subflow(cursor: Cursor, node: NodeSpec, files: FlowFiles) -> None:
-    if node.type != "flow" or node.source is None or not node.source.path:
+    if not node.runs_flow or node.source is None or not node.source.path:
         return
 
     source = cursor.child("source", cursor.get("source"))
     steps = (*source.steps, "path")
     try:
-        subflow = load_flow(files.folder / node.source.path, include=False, allow_prompty_folder=True)
+        subflow = load_flow(files.find(node.source.path) or files.folder / node.source.path, include=False)
     except PromptflowException as error:
         error.where = error.where or source.where("path")
         source.findings.error(error, steps, node.source.path)

@@ -250,3 +250,22 @@ def test_text_of_an_editor_is_checked_in_place_of_the_file(tmp_path):
 
     assert validate_flow(tmp_path / "flow.dag.yaml", text="nodes: {a: b}\n")[0].code == "flow.not_a_list"
     assert validate_flow(tmp_path / "flow.dag.yaml") == []
+
+
+@pytest.mark.parametrize("kind", ["prompty", "llm", "flow"])
+def test_prompty_as_a_node_is_checked(tmp_path, kind):
+    (tmp_path / "ask.prompty").write_text(
+        "---\nmodel: {parameters: {}}\ninputs: {q: {type: string}}\n---\nuser:\n{{q}}\n"
+    )
+    (tmp_path / "flow.dag.yaml").write_text(
+        f"nodes:\n- {{name: a, type: {kind}, source: {{path: ask.prompty}}, inputs: {{q: hi}}}}\n"
+        f"- {{name: b, type: {kind}, source: {{path: ask.prompty}}}}\n"
+        f"- {{name: c, type: {kind}, source: {{path: aks.prompty}}}}\n"
+    )
+
+    problems = validate_flow(tmp_path)
+
+    assert [(problem.code, problem.where.line) for problem in problems] == [
+        ("flow.missing_node_input", 3),
+        ("user.error", 4),
+    ]
