@@ -7,9 +7,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 import schemathesis
-from schemathesis.checks import (
-    CHECKS,
-)
+from schemathesis.checks import CHECKS
 
 from .conftest import MakeClient
 
