@@ -15,6 +15,7 @@ from promptflow_lite.errors import (
     UserErrorException,
 )
 from promptflow_lite.flow import NodeSpec, Reference, coerce_literal
+from promptflow_lite.tools.assistant import load_assistant_definition
 from promptflow_lite.tools.base import Parameter, ToolContext
 
 
@@ -73,6 +74,9 @@ def _prepare(
 
     if _is_connection(parameter):
         return resolve_connection(node.name, name, value, parameter, context, custom_classes)
+
+    if parameter.types[0] == "assistant_definition" and isinstance(value, str):
+        return load_assistant_definition(context.root / value, context.root)
 
     try:
         return coerce_literal(value, parameter.types[0], root=context.root)

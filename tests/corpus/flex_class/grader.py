@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from typing import Optional
+
 from promptflow.connections import OpenAIConnection
 from promptflow.tracing import trace
 
 
 class Grader:
-    def __init__(self, weight: float, connection: OpenAIConnection | None = None):
+    def __init__(self, weight: float, connection: Optional[OpenAIConnection] = None):
         self.weight = weight
         self.connection = connection
 

@@ -1,5 +1,6 @@
 from promptflow.core import tool
 
+
 calls = []
 
 
