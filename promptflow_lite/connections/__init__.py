@@ -1,29 +1,11 @@
 """Connections: kinds, files, secrets and where they come from."""
 
 from promptflow_lite.connections.cipher import Cipher
+from promptflow_lite.connections.custom import CustomConnection, CustomStrongTypeConnection, load_strong_type
 from promptflow_lite.connections.files import connection_from_data, load_connection_file
+from promptflow_lite.connections.kinds import CONNECTION_CLASS_NAMES, CONNECTION_TYPES
 from promptflow_lite.connections.memory import DictConnectionSource, connection_not_found
-from promptflow_lite.connections.model import (
-    CONNECTION_CLASS_NAMES,
-    CONNECTION_TYPES,
-    SCRUBBED,
-    AzureAIServicesConnection,
-    AzureContentSafetyConnection,
-    AzureOpenAIConnection,
-    BingConnection,
-    CognitiveSearchConnection,
-    Connection,
-    CustomConnection,
-    CustomStrongTypeConnection,
-    FormRecognizerConnection,
-    OpenAIConnection,
-    QdrantConnection,
-    Secret,
-    SerpConnection,
-    ServerlessConnection,
-    WeaviateConnection,
-    load_strong_type,
-)
+from promptflow_lite.connections.model import SCRUBBED, Connection, Secret
 from promptflow_lite.connections.records import (
     from_parts,
     from_record,
@@ -36,6 +18,19 @@ from promptflow_lite.connections.records import (
     to_record,
 )
 from promptflow_lite.connections.resolve import override_variable, resolve_connection
+from promptflow_lite.connections.services import (
+    AzureAIServicesConnection,
+    AzureContentSafetyConnection,
+    AzureOpenAIConnection,
+    BingConnection,
+    CognitiveSearchConnection,
+    FormRecognizerConnection,
+    OpenAIConnection,
+    QdrantConnection,
+    SerpConnection,
+    ServerlessConnection,
+    WeaviateConnection,
+)
 from promptflow_lite.connections.source import ConnectionSource
 
 __all__ = [

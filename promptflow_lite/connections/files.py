@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from promptflow_lite._utils.text import did_you_mean
-from promptflow_lite.connections.model import (
+from promptflow_lite.connections.custom import (
     CUSTOM_MODULE,
     CUSTOM_PACKAGE,
     CUSTOM_PACKAGE_VERSION,
     CUSTOM_TYPE,
-    TYPE_BY_YAML,
-    Connection,
     CustomConnection,
     load_strong_type,
 )
+from promptflow_lite.connections.kinds import TYPE_BY_YAML
+from promptflow_lite.connections.model import Connection
 from promptflow_lite.errors import (
     ConnectionNameNotSetError,
     FlowSyntaxError,

@@ -8,15 +8,9 @@ from typing import Any
 
 from promptflow_lite._utils.clock import iso_utc
 from promptflow_lite.connections.cipher import Cipher
-from promptflow_lite.connections.model import (
-    CUSTOM_MODULE,
-    CUSTOM_TYPE,
-    SCRUBBED,
-    TYPE_BY_YAML,
-    Connection,
-    CustomConnection,
-    CustomStrongTypeConnection,
-)
+from promptflow_lite.connections.custom import CUSTOM_MODULE, CUSTOM_TYPE, CustomConnection, CustomStrongTypeConnection
+from promptflow_lite.connections.kinds import TYPE_BY_YAML
+from promptflow_lite.connections.model import SCRUBBED, Connection
 from promptflow_lite.errors import UserErrorException, ValidationException
 
 Record = dict[str, Any]
