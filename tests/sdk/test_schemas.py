@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
 
 from promptflow_lite.flow import parse_yaml
-from promptflow_lite.flow.dag import INPUT_KEYS, NODE_KEYS, OUTPUT_KEYS, TOP_KEYS
-from promptflow_lite.flow.flex import FLEX_KEYS
-from promptflow_lite.flow.validate import RUN_KEYS
 from promptflow_lite.sdk.schemas import SCHEMAS, schema_of
 
 REPOSITORY = Path(__file__).parents[2]
@@ -66,22 +62,3 @@ def test_what_runs_is_accepted(name: str, text: str) -> None:
 )
 def test_what_does_not_run_is_refused(name: str, text: str) -> None:
     assert errors(name, text) != []
-
-
-@pytest.mark.parametrize(
-    ("keys", "path", "name"),
-    [
-        (TOP_KEYS, (), "flow.dag"),
-        (NODE_KEYS, ("nodes", "items"), "flow.dag"),
-        (INPUT_KEYS, ("inputs", "anyOf", 0, "additionalProperties"), "flow.dag"),
-        (OUTPUT_KEYS, ("outputs", "anyOf", 0, "additionalProperties"), "flow.dag"),
-        (FLEX_KEYS, (), "flow.flex"),
-        (RUN_KEYS, (), "run"),
-    ],
-)
-def test_schemas_know_every_key_that_the_parser_knows(keys: tuple[str, ...], path: tuple[Any, ...], name: str) -> None:
-    schema: Any = schema_of(name)
-    for position, step in enumerate(path):
-        schema = schema["properties"][step] if position == 0 else schema[step]
-
-    assert set(keys) <= {"$schema", *schema["properties"]}
