@@ -25,7 +25,7 @@ from promptflow_lite.evals.comparison import (
     SliceResult,
 )
 from promptflow_lite.evals.measures import quantile
-from promptflow_lite.evals.scores import MetricScores, RunScores
+from promptflow_lite.evals.scores import RUN_MEASURES, MetricScores, RunScores
 from promptflow_lite.evals.stats import (
     Interval,
     PairedTest,
@@ -143,17 +143,17 @@ def _own_keys(candidate: Candidate) -> dict[tuple[str, str], None]:
     keys: dict[tuple[str, str], None] = {}
     for run in candidate.runs:
         for metric in run.metrics:
-            keys[metric.key if run.evaluations else ("", metric.output)] = None
+            keys[_key(run, metric)] = None
 
     return keys
 
 
-def _find(run: RunScores, key: tuple[str, str]) -> MetricScores | None:
-    for metric in run.metrics:
-        if metric.key == key or (not run.evaluations and not key[0] and metric.output == key[1]):
-            return metric
+def _key(run: RunScores, metric: MetricScores) -> tuple[str, str]:
+    return metric.key if run.evaluations or metric.output in RUN_MEASURES else ("", metric.output)
 
-    return None
+
+def _find(run: RunScores, key: tuple[str, str]) -> MetricScores | None:
+    return next((metric for metric in run.metrics if _key(run, metric) == key), None)
 
 
 def _columns(

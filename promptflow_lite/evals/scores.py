@@ -145,7 +145,31 @@ def collect_scores(
         evaluator = result.record.flow_name or result.record.flow
         result.metrics = _score_columns(evaluator, result.outputs, sorted(result.outputs), {}, rules)
 
+    result.metrics += _own_measures(result, rules)
     return result
+
+
+RUN_MEASURES = ("latency_s", "total_tokens", "cost")
+"""Measures of the run itself that can be asked for as metrics; less is better."""
+
+
+def _own_measures(result: RunScores, rules: ScoreRules) -> list[MetricScores]:
+    """Time, tokens and money of every answered row, where they were asked for by name."""
+    values: dict[str, Mapping[int, float]] = {
+        "latency_s": result.latency_s,
+        "total_tokens": {row: float(sum(tokens)) for row, tokens in result.tokens.items()},
+        "cost": result.cost,
+    }
+    return [
+        MetricScores(
+            evaluator="run",
+            output=name,
+            scores=values[name],
+            unscored=dict.fromkeys(set(result.outputs) - set(values[name]), "its price is unknown"),
+        )
+        for name in RUN_MEASURES
+        if name in rules.metrics
+    ]
 
 
 def _take_line(result: RunScores, line: LineResult, prices: PriceTable | None) -> None:
