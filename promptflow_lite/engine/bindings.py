@@ -320,7 +320,7 @@ class LlamaContext:
             return
 
         self.load_adapter(path)
-        adapters = (ctypes.c_void_p * 1)(self._adapters[path])
+        adapters = (self.library.llama_adapter_lora_p_ctypes * 1)(self._adapters[path])
         scales = (ctypes.c_float * 1)(1.0)
         self.library.llama_set_adapters_lora(self.handle, adapters, 1, scales)
 

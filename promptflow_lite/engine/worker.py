@@ -188,6 +188,7 @@ class Worker:
             self._drop_overdue(started)
             self._step()
             self.stats.busy_s += time.monotonic() - started
+        self._take_inbox()
         for job in list(self._jobs.values()):
             self._fail(job, EngineClosedError("The engine was closed while the request ran."))
 
