@@ -113,7 +113,7 @@ def parse_prompty(
         template=template,
         api=model.choice("api", ("chat", "completion"), "chat", code="flow.unknown_api", what="The API"),  # type: ignore[arg-type]
         configuration=_configuration(model),
-        parameters=dict(model.mapping("parameters").value),
+        parameters=_mapping(model, "parameters"),
         response=model.choice("response", ("first", "all"), "first", code="flow.unknown_response", what="The response"),  # type: ignore[arg-type]
         inputs=_parse_inputs(root, sample),
         outputs=parse_outputs(root.mapping("outputs"), needs_reference=False) if root.get("outputs") else None,
@@ -133,9 +133,15 @@ def _configuration(model: Cursor) -> dict[str, Any]:
     """The configuration mapping; an object given from Python stands under its own key."""
     raw = model.get("configuration")
     if raw is None or isinstance(raw, dict | list | str | int | float):
-        return dict(model.mapping("configuration").value)
+        return _mapping(model, "configuration")
 
     return {"__object__": raw}
+
+
+def _mapping(model: Cursor, key: str) -> dict[str, Any]:
+    """A mapping below `model`; one that a file holds is empty until the prompty is loaded to be called."""
+    raw = model.get(key)
+    return {} if isinstance(raw, str) and _REFERENCE.match(raw) else dict(model.mapping(key).value)
 
 
 def _parse_model(root: Cursor) -> Cursor:

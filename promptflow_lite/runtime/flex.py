@@ -80,17 +80,15 @@ class FlexExecutor(SingleCallExecutor):
 
     @property
     def input_specs(self) -> Mapping[str, InputSpec]:
-        """Declared inputs, or those of the Python signature without the ones that default to None."""
-        if self.flow.inputs is not None:
-            return self.flow.inputs
-
+        """Declared inputs, or those of the Python signature, without the ones that may stay away."""
+        specs = self.signature.inputs if self.flow.inputs is None else self.flow.inputs
         parameters = self.signature.parameters
         wanted = {
             name: spec
-            for name, spec in self.signature.inputs.items()
-            if not (parameters[name].has_default and parameters[name].default is None)
+            for name, spec in specs.items()
+            if spec.default is not None or name not in parameters or not parameters[name].has_default
         }
-        return wanted or self.signature.inputs
+        return wanted or specs
 
     @property
     def has_aggregation(self) -> bool:

@@ -259,6 +259,14 @@ def test_the_yaml_signature_types_and_defaults(root: Path) -> None:
     assert executor.run_line({"a": "6"}).output == {"a": 6, "rest": {}}
 
 
+def test_declared_inputs_without_default_may_have_one_in_python(root: Path) -> None:
+    declared = {"a": InputSpec(name="a"), "n": InputSpec(name="n", type="int"), "flag": InputSpec(name="flag")}
+    executor = executor_of(root, "typed", inputs=declared)
+
+    assert list(executor.input_specs) == ["a"]
+    assert executor.run_line({"a": "x"}).output == {"output": ["x", 4, None]}
+
+
 def test_inferred_inputs_leave_out_what_may_stay_away(root: Path) -> None:
     specs = executor_of(root, "typed").input_specs
 

@@ -23,7 +23,7 @@ from promptflow_lite.errors import (
     UnknownConnectionType,
     UserErrorException,
 )
-from promptflow_lite.flow import load_flow
+from promptflow_lite.flow import load_flow, validate_flow
 from promptflow_lite.providers import FakeAnswer, FakeModel
 from promptflow_lite.records import Status
 from promptflow_lite.runtime import streamed_outputs, unwrap_output
@@ -355,3 +355,19 @@ def test_as_a_flow_a_missing_input_fails_the_line(write: Any) -> None:
     assert line.status is Status.FAILED
     assert line.error is not None
     assert "'q'" in line.error["message"]
+
+
+def test_configuration_parameters_and_sample_may_be_files(tmp_path: Path, model: FakeModel) -> None:
+    (tmp_path / "prompties").mkdir()
+    configuration = {"type": "openai", "model": "m", "api_key": "k", "base_url": f"fake:{model.name}"}
+    for name, value in {"c": configuration, "p": {"max_tokens": 7}, "s": {"q": "from a file"}}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(value))
+    path = tmp_path / "prompties" / "x.prompty"
+    path.write_text(
+        "---\nmodel:\n  configuration: ${file:../c.json}\n  parameters: ${file:../p.json}\n"
+        "sample: ${file:../s.json}\n---\nuser:\n{{q}}\n"
+    )
+
+    assert [problem for problem in validate_flow(path) if problem.severity == "error"] == []
+    assert executor_of(path).run_line({}).output == {"output": "the answer is here"}
+    assert (body_of(model)["max_tokens"], model.calls[-1].prompt) == (7, "from a file")
