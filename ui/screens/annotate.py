@@ -10,7 +10,7 @@ from parts.frame import empty, title
 from parts.inspect import show_value
 from parts.state import shown_errors, workspace
 
-from promptflow_lite.sdk.studio import PromptflowException, shown_value
+from promptflow_lite.sdk.studio import PromptflowException, label_queue, shown_value
 
 SCALES = {"good or bad": ["good", "bad"], "1 to 5": ["1", "2", "3", "4", "5"], "yes or no": ["yes", "no"]}
 
@@ -105,14 +105,13 @@ def page() -> None:
             )
             return
 
-        tasks = workspace().client.labels.tasks(runs, annotator=annotator, name=question)
         skipped = st.session_state.get("label_skipped", set())
-        waiting = [task for task in tasks if (task.run, task.line) not in skipped]
-        done = len(workspace().client.labels.list(runs, name=question, annotator=annotator))
-        st.progress(done / max(done + len(tasks), 1), f"{done} labelled, {len(tasks)} to go")
-        if waiting:
-            task_view(waiting[0])
-            buttons(waiting[0], annotator, question, scale)
+        queue = label_queue(workspace().client, runs, annotator=annotator, question=question, skipped=skipped)
+        total = queue.n_done + queue.n_waiting
+        st.progress(queue.n_done / max(total, 1), f"{queue.n_done:,} labelled, {queue.n_waiting:,} to go")
+        if queue.task:
+            task_view(queue.task)
+            buttons(queue.task, annotator, question, scale)
         else:
             empty("Everything is labelled.", "Choose more runs, or look at the agreement below.")
         agreement(runs, question)

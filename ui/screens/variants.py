@@ -86,13 +86,16 @@ def column(state: AuthorState, node: str, variant: str, base: str | None) -> Non
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{variant}**")
             st.space("stretch")
-            if variant == entry.default_variant:
-                st.badge("default", color="green")
-            else:
-                apply = {"op": "set_default_variant", "node": node, "variant": variant}
-                st.button(
-                    "Set default", key=f"default-{variant}", on_click=document.apply, args=(apply,), type="tertiary"
-                )
+            is_default = variant == entry.default_variant
+            st.button(
+                "Default" if is_default else "Set default",
+                key=f"default-{variant}",
+                on_click=document.apply,
+                args=({"op": "set_default_variant", "node": node, "variant": variant},),
+                type="tertiary",
+                icon=":material/check:" if is_default else None,
+                disabled=is_default,
+            )
         text = document.project.sources.get(entry.source or "", "")
         if base is None:
             editor(

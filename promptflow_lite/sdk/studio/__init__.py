@@ -22,6 +22,7 @@ from promptflow_lite.sdk.studio.batch import (
 from promptflow_lite.sdk.studio.document import FlowDocument
 from promptflow_lite.sdk.studio.edits import parse_value, value_text
 from promptflow_lite.sdk.studio.forms import ChatShape, ConnectionKind, chat_shape, connection_kinds, settings_text
+from promptflow_lite.sdk.studio.labels import LabelQueue, label_queue
 from promptflow_lite.sdk.studio.models import ModelCard, memory_bytes, model_cards, trial_flow
 from promptflow_lite.sdk.studio.reports import chart_rows, cost_rows, headline, report_html, score_rows, sentences
 from promptflow_lite.sdk.studio.served import Traffic, endpoints, served_names, trace_of_request, traffic
@@ -49,6 +50,7 @@ __all__ = [
     "FlowCard",
     "FlowDocument",
     "FlowTester",
+    "LabelQueue",
     "LineResult",
     "ModelCard",
     "PromptflowException",
@@ -74,6 +76,7 @@ __all__ = [
     "headline",
     "is_alive",
     "known_value",
+    "label_queue",
     "memory_bytes",
     "model_calls",
     "model_cards",

@@ -28,7 +28,7 @@ def canvas_data(document: FlowDocument, results: Results, running: frozenset[str
     graph = document.graph
     problems = problems_by_node(document)
     positions = document.layout.positions
-    nodes = [_end("inputs", f"{len(graph.inputs)} inputs")]
+    nodes = [_end("inputs", _counted(graph.inputs, "input"))]
     for node in graph.nodes.values():
         result = results.get(node.name, {})
         nodes.append(
@@ -47,7 +47,7 @@ def canvas_data(document: FlowDocument, results: Results, running: frozenset[str
                 "free": free_inputs(document, node),
             }
         )
-    nodes.append({**_end("outputs", f"{len(graph.outputs)} outputs"), "free": _free_outputs(graph)})
+    nodes.append({**_end("outputs", _counted(graph.outputs, "output")), "free": _free_outputs(graph)})
     for item in nodes:
         item["position"] = positions.get(item["id"])
 
@@ -202,6 +202,10 @@ def shown_value(value: Any) -> tuple[str, str]:
 
 def _end(name: str, note: str) -> dict[str, Any]:
     return {"id": name, "kind": name, "label": name, "note": note, "status": "", "position": None}
+
+
+def _counted(items: Mapping[str, Any], noun: str) -> str:
+    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
 
 
 def _free_outputs(graph: Graph) -> list[str]:

@@ -21,6 +21,7 @@ import { Card, type CardNode } from "./node";
 import { InputPicker, Toolbar, type PendingConnection } from "./toolbar";
 
 const nodeTypes = { card: Card };
+const FIT = { padding: { top: "60px", bottom: "16px", left: "16px", right: "16px" }, maxZoom: 1 } as const;
 const DRAG_TYPE = "application/x-pfl-node";
 
 interface Props {
@@ -93,7 +94,7 @@ function Canvas({ data, log, refresh }: Props) {
     });
   }, [flowNodes, placed, selected, direction, readonly, query, renaming, rename, setNodes]);
 
-  const fit = useCallback(() => fitView({ padding: 0.12, maxZoom: 1 }), [fitView]);
+  const fit = useCallback(() => fitView(FIT), [fitView]);
   const shape = `${direction}:${flowNodes.length === 0}`;
   useEffect(() => {
     const timer = setTimeout(fit, 30);
@@ -251,7 +252,7 @@ function Canvas({ data, log, refresh }: Props) {
         panOnScroll
         zoomActivationKeyCode="Control"
         fitView
-        fitViewOptions={{ padding: 0.12, maxZoom: 1 }}
+        fitViewOptions={FIT}
       >
         <Background variant={BackgroundVariant.Dots} gap={18} size={1} color="var(--line)" />
         <Controls showInteractive={false} />
