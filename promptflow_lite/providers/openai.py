@@ -30,6 +30,7 @@ from promptflow_lite.providers.usage import (
     estimate_usage,
     usage_of,
 )
+from promptflow_lite.tracing import current_context
 
 logger = logging.getLogger(__name__)
 
@@ -167,8 +168,10 @@ class OpenAIModelClient:
         sent = {key: value for key, value in body.items() if key not in ("extra_headers", "extra_query", "extra_body")}
         sent.update(body.get("extra_body") or {})
         options: dict[str, Any] = {}
-        if body.get("extra_headers"):
-            options["headers"] = body["extra_headers"]
+        trace = current_context()
+        headers = {**(trace.to_headers() if trace else {}), **(body.get("extra_headers") or {})}
+        if headers:
+            options["headers"] = headers
 
         if body.get("extra_query"):
             options["params"] = body["extra_query"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +28,7 @@ from promptflow_lite.serving.recorder import WINDOW_S, Recorder
 from promptflow_lite.serving.rest import RestParts, create_rest_app
 from promptflow_lite.serving.routing import check_endpoint
 from promptflow_lite.serving.schema import describe_interface
+from promptflow_lite.serving.scrubbing import scrubber, secrets_of
 from promptflow_lite.serving.tokens import TokenChecker
 from promptflow_lite.store import Store
 
@@ -127,6 +128,7 @@ def create_app(
         store.requests if store else None,
         window_s=0.0 if settings.is_durable else WINDOW_S,
         usage=limiter.counts,
+        scrub=scrubber(secrets_of(sources.connections)),
         on_batch=watchers,
     )
     endpoint = Endpoint(spec, deployments, gate=gate, recorder=recorder, settings=settings)
@@ -284,18 +286,3 @@ def _reuse(
 
     running.spec = spec
     return running
-
-
-def secrets_of(connections: ConnectionSource, names: Iterable[str]) -> tuple[str, ...]:
-    """Secret values of connections, to be kept out of records."""
-    values: set[str] = set()
-    for name in names:
-        try:
-            connection = connections.get(name)
-        except PromptflowException:
-            continue
-
-        values.update(
-            str(connection[key]) for key in connection.keys() if connection.is_secret(key) and connection[key]
-        )
-    return tuple(sorted(value for value in values if len(value) >= 6))

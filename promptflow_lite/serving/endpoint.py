@@ -71,8 +71,6 @@ class ServingSettings:
     response_fields: tuple[str, ...] | None = None
     """Exactly these outputs are returned; None returns all but those for evaluation only."""
     build_info: str = ""
-    secrets: tuple[str, ...] = ()
-    """Values that never appear in a record."""
 
 
 @dataclass(slots=True)

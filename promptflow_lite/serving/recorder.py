@@ -40,6 +40,7 @@ class Recorder:
         sink: Receives batches; called from the writer thread only.
         window_s: Longest time a finished request waits for its commit; 0 commits at once.
         usage: Gives the day's request counts of each caller, stored along with every batch.
+        scrub: Takes out of a request what must not be kept.
         on_batch: Also sees every batch, such as metrics and exporters; its failures are logged.
     """
 
@@ -49,11 +50,13 @@ class Recorder:
         *,
         window_s: float = WINDOW_S,
         usage: Callable[[], tuple[int, dict[str, int]]] | None = None,
+        scrub: Callable[[ServedRequest], ServedRequest] | None = None,
         on_batch: Sequence[Callable[[Sequence[ServedRequest]], None]] = (),
     ) -> None:
         self._sink = sink
         self._window_s = window_s
         self._usage = usage
+        self._scrub = scrub
         self._on_batch = on_batch
         self._waiting: deque[tuple[ServedRequest, Callable[[], None] | None]] = deque()
         self._wake = threading.Event()
@@ -121,7 +124,7 @@ class Recorder:
     def _write(self) -> bool:
         """Commit one batch; on failure its requests stay first in line."""
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH))]
-        records = [record for record, _ in batch]
+        records = [record if self._scrub is None else self._scrub(record) for record, _ in batch]
         try:
             if self._sink is not None:
                 self._sink.add(records, usage=self._usage() if self._usage else None)
