@@ -32,6 +32,7 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
     grid.add_argument("--eval-mapping", nargs="+", metavar="INPUT=VALUE", help="Column mapping of the evaluator.")
     grid.add_argument("--html", metavar="FILE", help="Write the comparison as a page.")
     grid.add_argument("--stop-early", metavar="METRIC", help="Stop cells that surely lose on this metric.")
+    grid.add_argument("--stop-range", metavar="LOW,HIGH", help="Possible scores of that metric (default: 0,1).")
 
 
 def wants_grid(args: Namespace) -> bool:
@@ -86,9 +87,26 @@ def _evaluations(args: Namespace) -> list[Any]:
 
 
 def _stop(args: Namespace) -> Any:
+    from promptflow_lite.evals.compare import KNOWN_RANGES
     from promptflow_lite.sdk.grids import StopRequest
 
-    return StopRequest(metric=args.stop_early) if args.stop_early else None
+    if not args.stop_early:
+        return None
+
+    limits = _stop_range(args) or KNOWN_RANGES.get(args.stop_early, (0.0, 1.0))
+    return StopRequest(metric=args.stop_early, limits=limits)
+
+
+def _stop_range(args: Namespace) -> tuple[float, float] | None:
+    if not args.stop_range:
+        return None
+
+    try:
+        low, high = (float(part) for part in args.stop_range.split(","))
+    except ValueError as error:
+        raise UsageError(f"--stop-range needs LOW,HIGH, not {args.stop_range!r}.") from error
+
+    return low, high
 
 
 def _show_plan(plan: GridPlan, args: Namespace) -> None:

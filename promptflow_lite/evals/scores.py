@@ -174,7 +174,7 @@ def _own_measures(result: RunScores, rules: ScoreRules) -> list[MetricScores]:
 
 def _take_line(result: RunScores, line: LineResult, prices: PriceTable | None) -> None:
     number = line.line_number if line.line_number is not None else len(result.inputs)
-    result.inputs[number] = line.inputs or {}
+    result.inputs[number] = {name: value for name, value in (line.inputs or {}).items() if name != "line_number"}
     if line.status is not Status.COMPLETED:
         result.failed[number] = _message(line.error) or line.status.value
         return

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
+import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +29,8 @@ from promptflow_lite.settings import home
 if TYPE_CHECKING:
     from promptflow_lite.connections import ConnectionSource
     from promptflow_lite.store import Store
+
+logger = logging.getLogger(__name__)
 
 _SAMPLE_ROWS = 20
 _LOOK_INTERVAL_S = 2.0
@@ -233,6 +237,11 @@ class _Watch:
 
         rule = self._rule = self._rule or self._new_rule()
         for line, score in self.scores_of(self.grids._store.runs.iter_lines(run)).items():
+            if not self.stop.limits[0] <= score <= self.stop.limits[1]:
+                logger.warning("Early stopping is off: %s scored %s, outside %s.", run, score, self.stop.limits)
+                self._looked_at = math.inf
+                return
+
             rule.take(line, score)
 
         self._looked_at = time.monotonic()

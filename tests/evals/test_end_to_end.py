@@ -46,7 +46,7 @@ def make(folder: Path, yaml: str, name: str, arguments: str, body: str) -> Path:
 
 @pytest.fixture
 def compared(tmp_path: Path) -> Path:
-    """`base` answers a third of 60 rows right; `new` all, but fails on 6, and the evaluator crashes on 2 of its rows."""
+    """`base` answers a third of 60 rows right; `new` fails on 6, and the evaluator crashes on 2 of its rows."""
     data = tmp_path / "rows.jsonl"
     rows = [{"text": f"t{i}", "truth": f"t{i}", "kind": "even" if i % 2 == 0 else "odd"} for i in range(60)]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -220,6 +220,22 @@ def test_a_losing_cell_is_stopped_and_left_out_of_the_tests(
     assert any("stopped early" in note for note in comparison.notes)
 
 
+def test_scores_outside_their_range_switch_early_stopping_off(
+    flow: Path, data: Path, model: FakeModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("promptflow_lite.sdk.grids._LOOK_INTERVAL_S", 0.0)
+    with Client() as client:
+        result = client.grids.run(
+            RunRequest(flow=flow, data=data, name="range"),
+            GridRequest(variants={"classify": ["plain", "expert"]}),
+            evaluations=[evaluation()],
+            stop=StopRequest(metric="correct", limits=(2.0, 5.0)),
+        )
+
+    assert [run.status for run in result.runs] == [Status.COMPLETED] * 2
+    assert "Early stopping is off" in caplog.text
+
+
 class TestLosingRule:
     def test_equal_cells_are_not_stopped(self) -> None:
         rng = random.Random(0)
