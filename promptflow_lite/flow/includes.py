@@ -14,6 +14,7 @@ import threading
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from promptflow_lite.errors import IncludeError, Location
 from promptflow_lite.flow.yaml_io import YamlDocument
@@ -21,8 +22,16 @@ from promptflow_lite.flow.yaml_io import YamlDocument
 _SKIPPED = frozenset([".git", ".promptflow", ".runs", ".venv", "__pycache__", "node_modules"])
 _PREFIX = "pfl-flow-"
 _lock = threading.Lock()
-_copies: dict[Path, tuple[tuple[object, ...], Path]] = {}
-"""Flow file -> fingerprint of everything that was copied, and the copy."""
+_copies: dict[Path, _Copy] = {}
+"""Flow file -> its copy, those that a forked process inherited included."""
+
+
+class _Copy(NamedTuple):
+    fingerprint: tuple[object, ...]
+    """What was copied: every file with its time and size."""
+    folder: Path
+    owner: int
+    """The process that made it, and alone may remove it."""
 
 
 def materialise(flow_file: Path, includes: Sequence[str], document: YamlDocument | None = None) -> Path:
@@ -38,23 +47,24 @@ def materialise(flow_file: Path, includes: Sequence[str], document: YamlDocument
     fingerprint = _fingerprint([folder, *(source.path for source in sources)])
     with _lock:
         known = _copies.get(flow_file)
-        if known is not None and known[0] == fingerprint and known[1].is_dir():
-            return known[1]
+        if known is not None and known.fingerprint == fingerprint and known.folder.is_dir():
+            return known.folder
 
         copy = _build(folder, sources)
-        if known is not None:
-            shutil.rmtree(known[1], ignore_errors=True)
-        _copies[flow_file] = (fingerprint, copy)
+        _remove(known)
+        _copies[flow_file] = _Copy(fingerprint, copy, os.getpid())
         return copy
 
 
 def release(flow_file: Path) -> None:
     """Remove the merged copy of a flow, if there is one."""
     with _lock:
-        known = _copies.pop(flow_file, None)
+        _remove(_copies.pop(flow_file, None))
 
-    if known is not None:
-        shutil.rmtree(known[1], ignore_errors=True)
+
+def _remove(copy: _Copy | None) -> None:
+    if copy is not None and copy.owner == os.getpid():
+        shutil.rmtree(copy.folder, ignore_errors=True)
 
 
 def check_includes(
@@ -142,10 +152,8 @@ def _fingerprint(roots: Sequence[Path]) -> tuple[object, ...]:
 
 
 def _build(folder: Path, sources: Sequence[_Source]) -> Path:
-    target = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
-    if not _copies:
-        atexit.register(_remove_copies, os.getpid())
-
+    _remove_abandoned()
+    target = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")).resolve()
     try:
         _copy(folder, target)
         for source in sources:
@@ -179,8 +187,29 @@ def _zip(source: Path, target: Path) -> None:
             archive.write(path, Path(source.name, relative))
 
 
-def _remove_copies(owner: int) -> None:
-    """At exit, in the process that made them: a forked worker leaves its parent's copies alone."""
-    if os.getpid() == owner:
-        for _, copy in _copies.values():
-            shutil.rmtree(copy, ignore_errors=True)
+def _remove_abandoned() -> None:
+    """Copies of processes of ours that were killed before they could clean up."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if owner.isdigit() and not _is_running(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    if os.name == "nt":  # asking about a process there would end it
+        return True
+
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+
+    return True
+
+
+@atexit.register
+def _remove_copies() -> None:
+    for copy in _copies.values():
+        _remove(copy)

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -85,3 +87,33 @@ def test_link_inside_an_included_folder_is_followed(flow_file, tmp_path):
     root = include(flow_file, "../shared").root
 
     assert (root / "shared/alias.py").read_text() == "x = 1"
+
+
+def test_copies_of_killed_processes_are_swept(flow_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    abandoned = tmp_path / f"pfl-flow-{ended.pid}-x"
+    kept = tmp_path / f"pfl-flow-{os.getpid()}-y"
+    for folder in (abandoned, kept):
+        folder.mkdir()
+
+    include(flow_file, "../shared/util.py")
+
+    assert not abandoned.exists()
+    assert kept.exists()
+
+
+def test_copy_ends_with_its_process_and_survives_forked_ones(flow_file):
+    flow_file.write_text("nodes: []\nadditional_includes: [../shared/util.py]\n")
+    program = (
+        "import os, sys\nfrom promptflow_lite.flow import load_flow\n"
+        f"root = load_flow({str(flow_file)!r}).root\n"
+        "child = os.fork()\nif not child:\n    sys.exit(0)\n"
+        "os.waitpid(child, 0)\nprint(root, root.is_dir())\n"
+    )
+
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+
+    assert printed[1] == "True"
+    assert not os.path.exists(printed[0])
