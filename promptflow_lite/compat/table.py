@@ -116,6 +116,7 @@ _SERVICE_NOTE = "There is no background service here. `pfl ui` opens the studio;
 TABLE: dict[str, dict[str, Entry]] = {
     "promptflow": {
         **_group(_TOOLS, "tool ToolProvider"),
+        **_group(_TRACING, "trace start_trace"),
         "log_metric": _works(f"{_TRACING}:log_metric"),
         "log_flow_metric": _works(f"{_TRACING}:log_metric"),
         "PFClient": _deprecated(f"{_SDK}.pf_client:PFClient", "promptflow.client.PFClient"),
@@ -190,6 +191,7 @@ TABLE: dict[str, dict[str, Entry]] = {
         "STREAMING_OPTION_PARAMETER_ATTR": _works(f"{_TOOLS}:STREAMING_OPTION_PARAMETER_ATTR"),
         "ToolType": _works(f"{_TYPES}:ToolType"),
     },
+    "promptflow._core.operation_context": _group(_INTERNALS, "OperationContext"),
     "promptflow._core.tracer": _group(_INTERNALS, "Tracer _create_trace_from_function_call"),
     "promptflow._core.metric_logger": {"log_metric": _works(f"{_TRACING}:log_metric")},
     "promptflow._core._errors": _ERRORS,

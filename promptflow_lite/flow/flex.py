@@ -101,7 +101,12 @@ def _without_empty_default(spec: InputSpec) -> InputSpec:
 
 
 def _parse_sample(root: Cursor, base_dir: Path) -> dict[str, Any]:
-    sample = root.mapping("sample")
+    raw = root.get("sample")
+    if isinstance(raw, str):
+        sample = root.child("sample", _sample_part(root, "sample", raw, base_dir) or {})
+    else:
+        sample = root.mapping("sample")
+
     result: dict[str, Any] = {}
     for key, value in sample.value.items():
         if key not in ("init", "inputs"):

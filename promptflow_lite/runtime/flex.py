@@ -63,6 +63,9 @@ class FlexExecutor(SingleCallExecutor):
         self.name = flow.name
         self.init_values: dict[str, Any] = {}
         entry = load_entry(flow.entry, flow.root) if flow.target is None else flow.target
+        if inspect.isclass(inspect.unwrap(entry)):
+            entry = inspect.unwrap(entry)  # a decorator made a function of the class
+
         self.signature: EntrySignature = infer_signature(entry)
         self._function: Callable[..., Any] = entry
         self._instance: Any = None

@@ -11,7 +11,7 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -98,12 +98,13 @@ def load_experiment(path: str | os.PathLike[str]) -> Experiment:
         raise ExperimentError("An experiment needs a list of nodes.", where=Location(str(file), 1))
 
     nodes = [_node(raw, file) for raw in content["nodes"]]
+    data = {str(item["name"]): (file.parent / str(item["path"])).resolve() for item in content.get("data") or ()}
     return Experiment(
         path=file,
         description=str(content.get("description") or ""),
-        data={str(item["name"]): (file.parent / str(item["path"])).resolve() for item in content.get("data") or ()},
+        data=data,
         inputs={str(item["name"]): dict(item) for item in content.get("inputs") or ()},
-        nodes=_ordered(nodes, file),
+        nodes=_ordered(nodes, data, file),
     )
 
 
@@ -117,13 +118,13 @@ def _node(raw: Any, file: Path) -> ExperimentNode:
     return ExperimentNode(str(raw["name"]), raw["type"], raw)
 
 
-def _ordered(nodes: list[ExperimentNode], file: Path) -> tuple[ExperimentNode, ...]:
+def _ordered(nodes: list[ExperimentNode], data: Collection[str], file: Path) -> tuple[ExperimentNode, ...]:
     names = {node.name for node in nodes}
     placed: list[ExperimentNode] = []
     waiting = list(nodes)
     while waiting:
         done = {node.name for node in placed}
-        ready = next((node for node in waiting if _needs(node, names, file) <= done), None)
+        ready = next((node for node in waiting if _needs(node, names, data, file) <= done), None)
         if ready is None:
             stuck = ", ".join(sorted(node.name for node in waiting))
             raise ExperimentError(f"Nodes refer to each other in a circle: {stuck}.", where=Location(str(file)))
@@ -133,7 +134,7 @@ def _ordered(nodes: list[ExperimentNode], file: Path) -> tuple[ExperimentNode, .
     return tuple(placed)
 
 
-def _needs(node: ExperimentNode, names: set[str], file: Path) -> set[str]:
+def _needs(node: ExperimentNode, names: set[str], data: Collection[str], file: Path) -> set[str]:
     """Names of the nodes that a node reads."""
     needed = set()
     for value in node.values():
@@ -141,7 +142,7 @@ def _needs(node: ExperimentNode, names: set[str], file: Path) -> set[str]:
             head = text.partition(".")[0]
             if head in names:
                 needed.add(head)
-            elif head not in _EVERYTHING:
+            elif head not in _EVERYTHING and head not in data:
                 raise ExperimentError(
                     f"Node {node.name!r} reads ${{{text}}}, but there is no node {head!r}.",
                     hint=did_you_mean(head, names),
@@ -297,28 +298,25 @@ class ExperimentOperations:
                 mapping[name] = value
                 continue
 
-            head, _, rest = match[1].partition(".")
+            head, _, rest = _without_data_prefix(match[1], experiment).partition(".")
             if head == "inputs":
                 mapping[name] = values[rest]
-            elif head == "data":
-                source, _, column = rest.partition(".")
-                data.add(_data_file(experiment, source))
+            elif head in experiment.data:
+                data.add(experiment.data[head])
+                mapping[name] = f"${{data.{rest}}}"
+            elif (outputs := state.node_runs[head].get("outputs")) is not None:
+                file, column = _written_column(outputs, rest)
+                data.add(file)
                 mapping[name] = f"${{data.{column}}}"
             else:
-                section, _, column = rest.partition(".")
-                outputs = state.node_runs[head].get("outputs")
-                if outputs is not None:
-                    output, _, column = column.partition(".")
-                    data.add(Path(outputs[output]))
-                    mapping[name] = f"${{data.{column}}}"
-                else:
-                    bases.add(state.node_runs[head]["run"])
-                    mapping[name] = f"${{run.{section}.{column}}}"
+                bases.add(state.node_runs[head]["run"])
+                mapping[name] = f"${{run.{rest}}}"
         if len(data) > 1 or len(bases) > 1:
             raise ExperimentError(f"Node {node.name!r} may read one data file and one node at most.")
 
         if not data and not bases and experiment.data:
             data.add(next(iter(experiment.data.values())))
+            mapping.setdefault("line_number", "${data.line_number}")  # a mapping of literals alone is refused
 
         return mapping, next(iter(data), None), next(iter(bases), None)
 
@@ -332,18 +330,28 @@ class ExperimentOperations:
             name: str((experiment.path.parent / str(path)).resolve()) if path else str(folder / name)
             for name, path in (node.body.get("outputs") or {}).items()
         }
+        for name, path in (node.body.get("outputs") or {}).items():
+            if not path:
+                Path(outputs[name]).mkdir()
+
         inputs = {name: self._file_value(value, experiment, values, state) for name, value in node.inputs.items()}
         known = {f"inputs.{k}": v for k, v in inputs.items()} | {f"outputs.{k}": v for k, v in outputs.items()}
-
-        def replaced(word: str) -> str:
-            return _REFERENCE.sub(lambda match: str(known.get(match[1], match[0])), word)
-
-        words = [replaced(word) for word in shlex.split(str(node.body["command"]))]
+        command = _REFERENCE.sub(
+            lambda match: shlex.quote(str(known[match[1]])) if match[1] in known else match[0],
+            str(node.body["command"]),
+        )
         code = (experiment.path.parent / str(node.body.get("code") or ".")).resolve()
-        variables = {str(k): str(v) for k, v in (node.body.get("environment_variables") or {}).items()}
+        declared = {str(k): str(v) for k, v in (node.body.get("environment_variables") or {}).items()}
+        variables = resolve_environment({}, declared, self._client.connections)
         with (folder / "log.txt").open("wb") as log:
-            ended = subprocess.run(  # noqa: S603  # running the user's command is what the node is for
-                words, cwd=code, env={**environ(), **variables}, stdout=log, stderr=subprocess.STDOUT, check=False
+            ended = subprocess.run(  # noqa: S602  # running the user's command line is what the node is for
+                command,
+                shell=True,
+                cwd=code,
+                env={**environ(), **variables},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=False,
             )
         if ended.returncode:
             tail = (folder / "log.txt").read_text(encoding="utf-8", errors="replace")[-500:]
@@ -360,16 +368,16 @@ class ExperimentOperations:
         if match is None:
             return value
 
-        head, _, rest = match[1].partition(".")
+        head, _, rest = _without_data_prefix(match[1], experiment).partition(".")
         if head == "inputs":
             return values[rest]
 
-        if head == "data":
-            return _data_file(experiment, rest)
+        if head in experiment.data:
+            return experiment.data[head]
 
         record = state.node_runs[head]
         if "outputs" in record:
-            return record["outputs"][rest.partition(".")[2]]
+            return record["outputs"].get(rest.partition(".")[2], record["outputs"])
 
         return Path(str(self._client.runs.get(record["run"]).output_path)) / "flow_outputs"
 
@@ -381,11 +389,11 @@ class ExperimentOperations:
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / "conversations.jsonl"
         conversation = _Conversation(self._client, node, experiment)
-        source = conversation.data_name()
-        rows: Iterable[Mapping[str, Any]] = DataFile(str(_data_file(experiment, source))) if source else [{}]
+        source = conversation.data_name(experiment)
+        rows: Iterable[Mapping[str, Any]] = DataFile(str(experiment.data[source])) if source else [{}]
         with target.open("w", encoding="utf-8") as handle:
             for number, row in enumerate(rows):
-                history = conversation.run({"data": {source: row}, "inputs": values})
+                history = conversation.run({source: row, "data": {source: row}, "inputs": values})
                 handle.write(dumps({"line_number": number, "conversation_history": history}) + "\n")
         return {"conversations": str(target)}
 
@@ -399,7 +407,7 @@ class ExperimentOperations:
         """
         experiment = load_experiment(template)
         rows = {name: next(iter(DataFile(str(path))), {}) for name, path in experiment.data.items()}
-        scope: dict[str, Any] = {"data": rows, "inputs": _input_values(experiment, inputs or {})}
+        scope: dict[str, Any] = {**rows, "data": rows, "inputs": _input_values(experiment, inputs or {})}
         results: dict[str, Any] = {}
         for node in experiment.nodes:
             if node.kind == "chat_group":
@@ -408,8 +416,17 @@ class ExperimentOperations:
                 results[node.name] = self._test_command(node, experiment, scope)
             else:
                 results[node.name] = self._test_flow(node, experiment, scope)
-            scope[node.name] = {"outputs": results[node.name], "inputs": rows.get(next(iter(rows), ""), {})}
+            scope[node.name] = self._tested(node, results[node.name], rows)
         return results
+
+    def _tested(self, node: ExperimentNode, outputs: Any, rows: Mapping[str, Any]) -> dict[str, Any]:
+        """What later nodes may read of a tested node."""
+        if node.kind == "command":
+            files = {name: next(iter(DataFile(path)), {}) for name, path in outputs.items() if _holds_rows(path)}
+            return {"outputs": {**outputs, **files}, "files": outputs}
+
+        shared = outputs if node.kind == "chat_group" else {}
+        return {"outputs": outputs, "inputs": rows.get(next(iter(rows), ""), {}), **shared}
 
     def _test_flow(self, node: ExperimentNode, experiment: Experiment, scope: Mapping[str, Any]) -> Any:
         body = node.body
@@ -430,7 +447,9 @@ class ExperimentOperations:
     def _test_command(self, node: ExperimentNode, experiment: Experiment, scope: Mapping[str, Any]) -> Any:
         state = ExperimentState(f"test_{os.getpid()}", str(experiment.path))
         state.node_runs = {
-            name: {"outputs": value["outputs"]} for name, value in scope.items() if name not in _EVERYTHING
+            name: {"outputs": scope[name].get("files", scope[name]["outputs"])}
+            for name in (other.name for other in experiment.nodes)
+            if name in scope
         }
         return self._run_command(node, experiment, scope["inputs"], state)
 
@@ -441,7 +460,8 @@ class ExperimentOperations:
     ) -> str:
         """A digest of a node's yaml, code, data and of the nodes that it reads."""
         code = _code_files(node, experiment)
-        read = _needs(node, set(state.node_runs), experiment.path) if state.node_runs else set()
+        names = {other.name for other in experiment.nodes}
+        read = _needs(node, names, experiment.data, experiment.path) & set(state.node_runs)
         return content_key(
             node.body,
             dict(values),
@@ -488,12 +508,13 @@ class _Conversation:
                 )
             self._executors.append(executor)
 
-    def data_name(self) -> str:
+    def data_name(self, experiment: Experiment) -> str:
         """The data that the roles read first; empty when they read none."""
         for value in self._node.values():
             match = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
-            if match and match[1].startswith("data."):
-                return match[1].split(".")[1]
+            head = _without_data_prefix(match[1], experiment).partition(".")[0] if match else ""
+            if head in experiment.data:
+                return head
 
         return ""
 
@@ -556,11 +577,33 @@ def _input_values(experiment: Experiment, given: Mapping[str, Any]) -> dict[str,
     return values
 
 
-def _data_file(experiment: Experiment, name: str) -> Path:
+def _holds_rows(path: str) -> bool:
+    found = Path(path)
+    files = found.rglob("*") if found.is_dir() else [found]
+    return any(file.suffix in (".jsonl", ".json", ".csv", ".tsv", ".parquet") for file in files)
+
+
+def _without_data_prefix(text: str, experiment: Experiment) -> str:
+    """`data.rows.column` as `rows.column`, the shorter form in which data may be named too."""
+    head, _, rest = text.partition(".")
+    if head != "data":
+        return text
+
+    name = rest.partition(".")[0]
     if name not in experiment.data:
         raise ExperimentError(f"The experiment has no data named {name!r}.", hint=did_you_mean(name, experiment.data))
 
-    return experiment.data[name]
+    return rest
+
+
+def _written_column(outputs: Mapping[str, str], reference: str) -> tuple[Path, str]:
+    """The file that a command or a chat group wrote, and the column in it, for `outputs.NAME.column`."""
+    section, _, rest = reference.partition(".")
+    if section != "outputs":
+        return Path(next(iter(outputs.values()))), reference
+
+    name, _, column = rest.partition(".")
+    return (Path(outputs[name]), column) if name in outputs else (Path(next(iter(outputs.values()))), rest)
 
 
 def _root() -> Path:

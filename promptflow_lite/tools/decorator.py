@@ -42,7 +42,7 @@ class GeneratedBy:
     input_mapping: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(init=False)
 class InputSetting:
     """How an editor shows one input of a tool; execution ignores it."""
 
@@ -54,7 +54,14 @@ class InputSetting:
     dynamic_list: DynamicList | None = None
     generated_by: GeneratedBy | None = None
     undefined_fields: dict[str, Any] | None = None
+    """Settings that this package does not know; they are kept."""
     ui_hints: dict[str, Any] | None = None
+
+    def __init__(self, **settings: Any) -> None:
+        known = {name: settings.pop(name) for name in list(settings) if name in type(self).__dataclass_fields__}
+        self.__dict__.update(known)
+        if settings:
+            self.undefined_fields = {**(self.undefined_fields or {}), **settings}
 
 
 @overload

@@ -124,6 +124,15 @@ class WrongAggregate(AsyncGreeter):
         return {}
 
 
+@trace
+class TracedClass:
+    def __init__(self, end: str):
+        self.end = end
+
+    def __call__(self, a: str):
+        return a + self.end
+
+
 class Picky:
     def __init__(self, a):
         raise ValueError("not today")
@@ -283,6 +292,10 @@ def test_inferred_inputs_leave_out_what_may_stay_away(root: Path) -> None:
 )
 def test_init_texts_are_typed_by_annotation(root: Path, init: dict[str, Any], text: str) -> None:
     assert executor_of(root, "Greeter", init).run_line({"a": "x"}).output == {"output": text}
+
+
+def test_a_decorated_class_is_still_a_class(root: Path) -> None:
+    assert executor_of(root, "TracedClass", {"end": "!"}).run_line({"a": "x"}).output == {"output": "x!"}
 
 
 def test_the_sample_init_is_used_when_none_is_given(root: Path) -> None:

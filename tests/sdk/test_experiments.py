@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from promptflow_lite.connections import OpenAIConnection
 from promptflow_lite.errors import ExperimentError
 from promptflow_lite.sdk.client import Client
 from promptflow_lite.sdk.experiments import load_experiment
@@ -54,7 +55,7 @@ nodes:
   - role: assistant
     path: ./bot
     inputs:
-      text: ${data.rows.word}
+      text: ${rows.word}
       history: ${parent.conversation_history}
   - role: user
     path: ./bot
@@ -137,6 +138,56 @@ def test_a_conversation_takes_turns_until_the_stop_signal(folder: Path) -> None:
     assert history[-1]["said"] == "from the user[STOP]"
     conversations = Path(state.node_runs["talk"]["outputs"]["conversations"]).read_text().splitlines()
     assert len(conversations) == 2
+
+
+def test_commands_are_shell_lines_with_folders_and_connections(folder: Path) -> None:
+    text = (
+        "data: [{name: rows, path: ./rows.jsonl}]\nnodes:\n- name: copy\n  type: command\n"
+        "  command: cat ${inputs.rows} > ${outputs.out}/rows.jsonl && echo $KEY > ${outputs.out}/key.txt\n"
+        "  inputs: {rows: '${data.rows}'}\n  outputs: {out: null}\n"
+        "  environment_variables: {KEY: '${my_connection.api_key}'}\n"
+        "- {name: main, type: flow, path: ./main, inputs: {word: '${copy.outputs.out.word}', suffix: '?'}}\n"
+    )
+    (folder / "shell.exp.yaml").write_text(text)
+    with Client() as client:
+        client.connections.create_or_update(OpenAIConnection("the-key", name="my_connection"))
+        client.experiments.create(folder / "shell.exp.yaml", "shell")
+        state = client.experiments.start("shell")
+        outputs = [line.output for line in client.runs.lines(state.node_runs["main"]["run"])]
+        tested = client.experiments.test(folder / "shell.exp.yaml")
+
+    assert outputs == [{"output": "A?"}, {"output": "B?"}]
+    assert (Path(state.node_runs["copy"]["outputs"]["out"]) / "key.txt").read_text() == "the-key\n"
+    assert tested["main"] == {"output": "A?"}
+
+
+def test_a_node_of_literals_runs_over_the_first_data(folder: Path) -> None:
+    text = "data: [{name: rows, path: ./rows.jsonl}]\ninputs: [{name: w, type: string, default: q}]\nnodes:\n"
+    text += "- {name: main, type: flow, path: ./main, inputs: {word: '${inputs.w}', suffix: '.'}}\n"
+    (folder / "literal.exp.yaml").write_text(text)
+    with Client() as client:
+        client.experiments.create(folder / "literal.exp.yaml", "literal")
+        state = client.experiments.start("literal")
+        outputs = [line.output for line in client.runs.lines(state.node_runs["main"]["run"])]
+
+    assert outputs == [{"output": "Q."}] * 2
+
+
+def test_a_conversation_can_be_scored(folder: Path) -> None:
+    (folder / "count").mkdir()
+    code = "def f(conversation_history: list):\n    return {'n': len(conversation_history)}\n"
+    (folder / "count" / "count_entry.py").write_text(code)
+    (folder / "count" / "flow.flex.yaml").write_text("entry: count_entry:f\n")
+    more = "- {name: score, type: flow, path: ./count, inputs: {conversation_history: "
+    more += "'${talk.conversation_history}'}}\n"
+    (folder / "chat.exp.yaml").write_text(CHAT + more)
+    with Client() as client:
+        assert client.experiments.test(folder / "chat.exp.yaml")["score"] == {"n": 4}
+        client.experiments.create(folder / "chat.exp.yaml", "scored")
+        state = client.experiments.start("scored")
+        outputs = [line.output for line in client.runs.lines(state.node_runs["score"]["run"])]
+
+    assert outputs == [{"n": 4}] * 2
 
 
 def test_a_failing_node_stops_the_experiment(folder: Path) -> None:
