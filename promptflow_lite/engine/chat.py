@@ -85,9 +85,10 @@ def _format_now(pattern: str) -> str:
     return dt.datetime.now().astimezone().strftime(pattern)
 
 
-def _plain_message(message: Message, *, keeps_tools: bool) -> dict[str, Any]:
+def _plain_message(message: Any, *, keeps_tools: bool) -> dict[str, Any]:
     """A message whose content is text."""
-    if not isinstance(message.get("role"), str):
+    role = message.get("role") if isinstance(message, Mapping) else None
+    if not isinstance(role, str):
         raise EngineRequestError("Every message needs a role.", field="messages", got=repr(message)[:200])
 
     plain = {key: value for key, value in message.items() if value is not None}

@@ -23,6 +23,8 @@ from promptflow_lite.providers import local_response as response
 from promptflow_lite.providers.base import Body, ModelClient
 
 _client_numbers = itertools.count()
+_N_PRIORS = 64
+"""Content-free prompts whose label scores a client keeps."""
 
 
 def local_client(model: str | None = None, engine_settings: EngineSettings | None = None) -> ModelClient:
@@ -142,7 +144,7 @@ class LocalClient:
         return engine.tokenize_chat(messages, request.offered_tools(body))
 
     def _n_chat_logprobs(self, body: Body) -> int | None:
-        return int(body.get("top_logprobs") or 0) if body.get("logprobs") else None
+        return request.logprob_count(body, "top_logprobs") or 0 if body.get("logprobs") else None
 
     def _start(
         self,
@@ -195,7 +197,7 @@ class LocalClient:
         self, engine: Engine, body: Body, tokens: list[int], timeout_s: float | None
     ) -> tuple[list[response.Sample], int, int]:
         structure = request.structure_of(engine, body)
-        ticket = self._start(engine, body, tokens, structure, body.get("logprobs"), timeout_s)
+        ticket = self._start(engine, body, tokens, structure, request.logprob_count(body, "logprobs"), timeout_s)
         samples, n_completion, n_cached = response.collect(ticket, len(ticket))
         if structure.is_json:
             response.check_json(samples)
@@ -210,7 +212,9 @@ class LocalClient:
 
         [(text, tokens)] = prompts
         structure = request.structure_of(engine, body)
-        ticket = self._start(engine, body, tokens, structure, body.get("logprobs"), timeout_s, is_streamed=True)
+        ticket = self._start(
+            engine, body, tokens, structure, request.logprob_count(body, "logprobs"), timeout_s, is_streamed=True
+        )
         return self._stream_complete(ticket, body, text, len(tokens))
 
     def _stream_complete(self, ticket: Ticket, body: Body, prompt: str, n_prompt: int) -> Iterator[Body]:
@@ -286,11 +290,15 @@ class LocalClient:
     ) -> list[float]:
         """Scores of the labels on a content-free prompt, kept for the next row."""
         key = (tuple(tokens), tuple(labels), adapter)
-        if key not in self._priors:
-            self._priors[key], _ = engine.score_choices(
-                tokens, labels, adapter=adapter, caller=self._caller, timeout_s=timeout_s
-            )
-        return self._priors[key]
+        known = self._priors.get(key)
+        if known is not None:
+            return known
+
+        scores, _ = engine.score_choices(tokens, labels, adapter=adapter, caller=self._caller, timeout_s=timeout_s)
+        if len(self._priors) >= _N_PRIORS:
+            self._priors.clear()
+        self._priors[key] = scores
+        return scores
 
     # --- embeddings ----------------------------------------------------------------------------------------------
 
@@ -345,7 +353,10 @@ def _neutral_messages(body: Body) -> list[Any] | None:
     if isinstance(wanted, list):
         return wanted
 
-    last = max(index for index, message in enumerate(messages) if message.get("role") == "user")
+    last = max((index for index, message in enumerate(messages) if message.get("role") == "user"), default=-1)
+    if last < 0:
+        raise EngineRequestError("prior_correction needs a user message to replace.", field="prior_correction")
+
     content = wanted if isinstance(wanted, str) else "N/A"
     return [*messages[:last], {**messages[last], "content": content}, *messages[last + 1 :]]
 

@@ -145,12 +145,18 @@ def offered_tools(body: Body) -> list[dict[str, Any]]:
         return []
 
     old = [{"type": "function", "function": function} for function in body.get("functions") or ()]
-    return [*(body.get("tools") or ()), *old]
+    tools = [*(body.get("tools") or ()), *old]
+    for tool in tools:
+        function = tool.get("function") if isinstance(tool, Mapping) else None
+        if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+            raise EngineRequestError("Every tool needs a function with a name.", field="tools")
+
+    return tools
 
 
 def forced_tools(body: Body) -> list[dict[str, Any]]:
     """Functions of which one must be called; empty when the model may answer in words."""
-    functions = [tool.get("function", {}) for tool in offered_tools(body)]
+    functions = [tool["function"] for tool in offered_tools(body)]
     choice = body.get("tool_choice") or body.get("function_call")
     if choice == "required":
         return functions
@@ -172,11 +178,16 @@ def stop_strings(body: Body) -> tuple[str, ...]:
     if stop is None:
         return ()
 
-    values = (stop,) if isinstance(stop, str) else tuple(stop)
+    values = (stop,) if isinstance(stop, str) else tuple(stop) if isinstance(stop, list | tuple) else (None,)
     if not all(isinstance(value, str) for value in values):
         raise EngineRequestError("stop must be a string or a list of strings.", field="stop")
 
     return values
+
+
+def logprob_count(body: Body, name: str) -> int | None:
+    """Alternatives to report beside each token."""
+    return _int(body, name, None, 0, 100)
 
 
 def choice_labels(body: Body) -> list[str]:

@@ -157,6 +157,12 @@ def test_too_long_a_prompt_says_need_and_have(client: ModelClient) -> None:
         ({"messages": []}, EngineRequestError),
         ({"messages": QUESTION, "logit_bias": {"99999999": 1}}, EngineRequestError),
         ({"messages": QUESTION, "choices": ["only"]}, EngineRequestError),
+        ({"messages": ["text"]}, EngineRequestError),
+        ({"messages": QUESTION, "stop": 5}, EngineRequestError),
+        ({"messages": QUESTION, "tools": ["look"]}, EngineRequestError),
+        ({"messages": QUESTION, "tools": [], "tool_choice": {"function": {"name": "x"}}}, EngineRequestError),
+        ({"messages": QUESTION, "logprobs": True, "top_logprobs": -1}, EngineRequestError),
+        ({"messages": QUESTION[:0], "choices": ["a", "b"]}, EngineRequestError),
         ({"messages": QUESTION, "grammar": 'root ::= "unclosed'}, GrammarError),
         (
             {
