@@ -22,7 +22,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 FLOW = HERE / "flow"
 PFL = [sys.executable, "-m", "promptflow_lite.cli.main"]
-PEER_PACKAGES = ["promptflow==1.18.*"]
+PEER_PACKAGES = ["promptflow==1.18.*", "promptflow-tools"]
 PEER_ROWS = 1000
 
 FLOOR = """
