@@ -46,7 +46,6 @@ class RunRepository:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._ids: dict[str, int] = {}
         dialect: Any = sqlite if database.is_sqlite else postgresql
         self._upsert_lines = _upsert(dialect.insert(lines), ("run_id", "line_number"), LINE_COLUMNS)
         self._upsert_aggregations = _upsert(
@@ -165,8 +164,6 @@ class RunRepository:
         with self._database.write() as connection:
             if connection.execute(delete(runs).where(runs.c.name == name)).rowcount == 0:
                 raise self._not_found(connection, name)
-
-        self._ids.pop(name, None)
 
     def request_cancel(self, name: str) -> None:
         """Ask the process that executes the run to stop."""
@@ -337,16 +334,12 @@ class RunRepository:
     # --- inside ---
 
     def _run_id(self, name: str) -> int:
-        known = self._ids.get(name)
-        if known is not None:
-            return known
-
+        """Never remembered: another process may delete the run and make a new one of its name."""
         with self._database.read() as connection:
             found = connection.execute(select(runs.c.id).where(runs.c.name == name)).scalar()
             if found is None:
                 raise self._not_found(connection, name)
 
-        self._ids[name] = found
         return int(found)
 
     def _update(self, name: str, values: Mapping[str, Any]) -> None:

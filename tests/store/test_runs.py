@@ -259,6 +259,19 @@ def test_deleting_a_run_removes_its_lines(store: Store) -> None:
     assert store.runs.node_results("base") == []
 
 
+def test_run_that_was_replaced_by_another_process_is_read_anew() -> None:
+    with Store.open() as one, Store.open() as other:
+        one.runs.create(a_run())
+        one.runs.add_lines("base", [a_line(0)])
+
+        other.runs.delete("base")
+        other.runs.create(a_run("first"))
+        other.runs.create(a_run())
+        other.runs.add_lines("base", [a_line(5)])
+
+        assert [line.line_number for line in one.runs.iter_lines("base")] == [5]
+
+
 def test_cancel_request_reaches_the_running_process(store: Store) -> None:
     store.runs.create(a_run())
     assert not store.runs.is_cancel_requested("base")
