@@ -12,6 +12,7 @@ from promptflow_lite.records import Span, TraceRecord
 from promptflow_lite.tracing import current_context
 from promptflow_lite.tracing import start_trace as begin
 from promptflow_lite.tracing.context import new_trace_id
+from promptflow_lite.tracing.openai_calls import trace_openai
 
 if TYPE_CHECKING:
     from promptflow_lite.store import Store
@@ -78,7 +79,7 @@ def start_trace(
     session: str | None = None,
     **ignored: Any,
 ) -> StoreSink:
-    """Keep traced calls of this process from now on; look at them with `pfl trace list`.
+    """Keep traced calls, and calls with the `openai` package, from now on; look at them with `pfl trace list`.
 
     Args:
         collection: Name under which the traces are found again; default: the current folder's name.
@@ -89,6 +90,7 @@ def start_trace(
     from promptflow_lite.store import Store
     from promptflow_lite.tracing.export import exporter_from_environment
 
+    trace_openai()
     sink = StoreSink(Store.open(), exporter_from_environment())
     begin(collection=collection, resource_attributes=resource_attributes, session=session, sink=sink)
     atexit.register(sink.close)
