@@ -37,6 +37,8 @@ def register(groups: Any) -> None:
 
     drift = _verb(verbs, "drift", "How inputs and outputs moved from a reference run", _drift, has_output=True)
     drift.add_argument("--run", required=True, help="The reference run.")
+    drift.add_argument("--embed", nargs="?", const="", metavar="MODEL", help="Also compare embeddings of texts.")
+    drift.add_argument("--connection", help="Connection of the embedding model (default: the default model).")
 
     _verb(verbs, "alerts", "Alerts that were given", _alerts, has_output=True)
     export = _verb(verbs, "export", "Failing, disliked or low-scoring requests as a data set", _export)
@@ -200,14 +202,22 @@ def _verdict(args: Namespace) -> int:
 
 def _drift(args: Namespace) -> int:
     from promptflow_lite.monitoring import drift_against_run
+    from promptflow_lite.monitoring.embedding import embedder
 
-    found = drift_against_run(_client().store, args.name, args.run, since=_since(args))
+    client = _client()
+    embed = None
+    if args.embed is not None:
+        connection = client.connections.get(args.connection) if args.connection else None
+        embed = embedder(model=args.embed or None, connection=connection)
+
+    found = drift_against_run(client.store, args.name, args.run, since=_since(args), embed=embed)
     columns = {
         "field": lambda item: item["field"],
         "kind": lambda item: item["kind"],
         "n": lambda item: f"{item['n_window']} / {item['n_reference']}",
         "PSI": lambda item: _rounded(item["psi"]),
         "KS": lambda item: _rounded(item["ks"]),
+        "distance": lambda item: _rounded(item["distance"]),
         "p": lambda item: None if item["p_value"] is None else f"{item['p_value']:.2g}",
         "verdict": lambda item: item["verdict"],
     }

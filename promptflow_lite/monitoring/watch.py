@@ -11,12 +11,16 @@ from typing import Any
 
 from promptflow_lite.errors import PromptflowException
 from promptflow_lite.monitoring.alerts import AlertBook
-from promptflow_lite.monitoring.drift import Drift, measure_drift
+from promptflow_lite.monitoring.drift import Drift, measure_drift, measure_embedding_drift
+from promptflow_lite.monitoring.embedding import Embed
 from promptflow_lite.monitoring.judging import Evaluator, judge_endpoint
 from promptflow_lite.records import AlertRecord, ServedRequest
 from promptflow_lite.store import Store
 
 logger = logging.getLogger(__name__)
+
+_MAX_EMBEDDED = 200
+"""Texts of each side that are embedded: enough for a mean, and a bounded bill."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,18 +97,32 @@ class Watch:
             stop.wait(self._settings.interval_s)
 
 
-def drift_against_run(store: Store, endpoint: str, run: str, *, since: float | None = None) -> list[Drift]:
-    """How inputs and outputs of recent requests moved from those of a reference run, field by field."""
+def drift_against_run(
+    store: Store, endpoint: str, run: str, *, since: float | None = None, embed: Embed | None = None
+) -> list[Drift]:
+    """How inputs and outputs of recent requests moved from those of a reference run, field by field.
+
+    Args:
+        store: Where both are kept.
+        endpoint: Whose requests.
+        run: The reference.
+        since: Start of the window (seconds since the epoch).
+        embed: Also compares texts by their embeddings, a sample of each side.
+    """
     lines = [line for line in store.runs.iter_lines(run) if line.output is not None]
     records = [
         r for r in store.requests.list(endpoint, since=since, is_shadow=False, limit=None) if r.status_code < 400
     ]
     reference = [(line.inputs or {}, line.output or {}) for line in lines]
-    return drift_of([inputs for inputs, _ in reference], [outputs for _, outputs in reference], records)
+    return drift_of([inputs for inputs, _ in reference], [outputs for _, outputs in reference], records, embed=embed)
 
 
 def drift_of(
-    inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]], records: Sequence[ServedRequest]
+    inputs: Sequence[Mapping[str, Any]],
+    outputs: Sequence[Mapping[str, Any]],
+    records: Sequence[ServedRequest],
+    *,
+    embed: Embed | None = None,
 ) -> list[Drift]:
     """Drift of every field that both sides have, inputs first."""
     found = []
@@ -114,9 +132,20 @@ def drift_of(
     )
     for section, reference, window in sides:
         names = [name for name in dict.fromkeys(key for row in reference for key in row) if name != "line_number"]
-        found += [
-            measure_drift(f"{section}.{name}", [row.get(name) for row in reference], [row.get(name) for row in window])
-            for name in names
-            if any(name in row for row in window)
-        ]
+        for name in names:
+            before, after = [row.get(name) for row in reference], [row.get(name) for row in window]
+            if all(value is None for value in after):
+                continue
+
+            drift = measure_drift(f"{section}.{name}", before, after)
+            found.append(drift)
+            if embed is not None and drift.kind == "text":
+                found.append(measure_embedding_drift(drift.field, embed(_sampled(before)), embed(_sampled(after))))
     return found
+
+
+def _sampled(values: Sequence[Any]) -> list[str]:
+    """At most `_MAX_EMBEDDED` texts, spread evenly."""
+    texts = [value if isinstance(value, str) else repr(value) for value in values if value is not None]
+    step = max(1, len(texts) / _MAX_EMBEDDED)
+    return [texts[int(i * step)] for i in range(min(len(texts), _MAX_EMBEDDED))]

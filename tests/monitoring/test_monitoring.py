@@ -201,6 +201,27 @@ def test_drift_is_measured_against_a_run(store: Store) -> None:
     assert verdicts == {"inputs.question": "drifted", "outputs.answer": "stable"}
 
 
+def test_texts_of_one_length_about_other_things_drift_by_their_embeddings(store: Store) -> None:
+    store.runs.create(RunRecord(name="ref", flow="f", status=Status.COMPLETED, created_on=1.0))
+    asked = [f"cats {'x' * (i % 30)}" for i in range(60)]
+    store.runs.add_lines(
+        "ref", [LineResult(i, Status.COMPLETED, inputs={"q": q}, output={"a": "yes"}) for i, q in enumerate(asked)]
+    )
+    store.requests.add(
+        [request(i, inputs={"q": q.replace("cats", "dogs")}, output={"a": "yes"}) for i, q in enumerate(asked)]
+    )
+
+    found = drift_against_run(
+        store, "e", "ref", embed=lambda texts: [[1.0, 0.0] if text.startswith("cats") else [0.0, 1.0] for text in texts]
+    )
+
+    assert [(d.field, d.kind, d.verdict) for d in found] == [
+        ("inputs.q", "text", "stable"),
+        ("inputs.q", "embedding", "drifted"),
+        ("outputs.a", "category", "stable"),
+    ]
+
+
 # --- alerts -----------------------------------------------------------------------------------------------------------
 
 
