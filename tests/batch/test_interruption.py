@@ -53,7 +53,18 @@ def flow(tmp_path: Path) -> Path:
 def create(flow: Path, name: str) -> subprocess.Popen[str]:
     command = [*_PFL, "run", "create", "--flow", flow, "--data", flow / "rows.jsonl", "--name", name]
     command += ["--column-mapping", "text=${data.text}"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Somebody who runs the tests in the background has children that ignore interrupts.
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_heed_interrupts,
+    )
+
+
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def assert_complete(client: Client, name: str) -> None:
