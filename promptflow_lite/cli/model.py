@@ -135,7 +135,9 @@ def _search(args: Namespace) -> int:
 
 
 def _show(args: Namespace) -> int:
-    render.json(_operations().show(args.name).to_dict())
+    from promptflow_lite.sdk.client import Client
+
+    render.json(Client().models.show(args.name).to_dict())
     return 0
 
 

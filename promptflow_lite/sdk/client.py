@@ -85,7 +85,7 @@ class Client:
         """Local models."""
         from promptflow_lite.sdk.models import ModelOperations
 
-        return ModelOperations(self.connections)
+        return ModelOperations(self.connections, self.store)
 
     @cached_property
     def config(self) -> ConfigOperations:

@@ -27,17 +27,22 @@ from promptflow_lite.catalog import (
 from promptflow_lite.errors import ModelNotFoundError, SDKError
 
 if TYPE_CHECKING:
+    from promptflow_lite.records import RunRecord
     from promptflow_lite.sdk.connections import ConnectionOperations
+    from promptflow_lite.store import Store
 
 BENCH_PROMPT_TOKENS = 256
 BENCH_NEW_TOKENS = 16
+_N_RUNS_ON_CARD = 500
+"""Newest runs that a card looks through for evaluations."""
 
 
 class ModelOperations:
     """Models of this machine, and those an endpoint offers."""
 
-    def __init__(self, connections: ConnectionOperations | None = None) -> None:
+    def __init__(self, connections: ConnectionOperations | None = None, store: Store | None = None) -> None:
         self._connections = connections
+        self._store = store
         self._index = ModelIndex()
 
     # --- looking -------------------------------------------------------------------------------------------------
@@ -57,7 +62,7 @@ class ModelOperations:
         if self._connections is None:
             raise SDKError("Listing an endpoint's models needs stored connections.")
 
-        stored = self._connections.get_stored(connection)
+        stored = self._connections.get(connection)
         values = {**stored.configs, **stored.secrets}
         address = values.get("base_url") or values.get("api_base")
         client = openai.OpenAI(base_url=address, api_key=values.get("api_key") or "none", max_retries=0)
@@ -91,13 +96,33 @@ class ModelOperations:
         bundled = next((model for model in bundled_models() if model.name == target), None)
         source = "bundled" if bundled else entry.get("source", "file")
         card = read_card(target, path, source=source, licence=bundled.licence if bundled else None)
+        sha256 = self._index.checksum(path) if checksum else None
+        details = dict(entry.get("details", {}))
+        if evaluations := {**details.get("evaluations", {}), **self._metrics_of_runs(sha256)}:
+            details["evaluations"] = evaluations
         aliases = tuple(alias for alias, model in content["aliases"].items() if model == target)
         return dataclasses.replace(
             card,
             aliases=aliases,
-            details=entry.get("details", {}),
-            sha256=self._index.checksum(path) if checksum else None,
+            details=details,
+            sha256=sha256,
         )
+
+    def _metrics_of_runs(self, sha256: str | None) -> dict[str, dict[str, Any]]:
+        """Metrics of stored runs that this very file answered, itself or through the run they evaluate."""
+        if self._store is None or sha256 is None:
+            return {}
+
+        runs = {run.name: run for run in self._store.runs.list(_N_RUNS_ON_CARD)}
+
+        def asked(run: RunRecord | None) -> bool:
+            return run is not None and any(model["sha256"] == sha256 for model in run.properties.get("models", ()))
+
+        return {
+            run.name: dict(run.metrics)
+            for run in runs.values()
+            if run.metrics and (asked(runs.get(run.run)) if run.run else asked(run))
+        }
 
     # --- changing ------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,10 @@ import pytest
 
 from promptflow_lite.catalog import ModelIndex, models_folder, resolve_model
 from promptflow_lite.cli.main import main
+from promptflow_lite.connections import OpenAIConnection
 from promptflow_lite.errors import ModelLoadError, ModelNotFoundError, SDKError
+from promptflow_lite.records import RunRecord, Status
+from promptflow_lite.sdk.client import Client
 from promptflow_lite.sdk.models import ModelOperations
 from tests.support.hub import COMMIT, StandInHub, serve_hub
 from tests.support.tiny_gguf import tiny_model
@@ -129,6 +133,29 @@ def test_evaluation_results_appear_on_the_card(tmp_path: Path) -> None:
     models.record_evaluation("mine", "qa", {"f1": 0.4})
 
     assert models.show("mine").details["evaluations"] == {"sst2": {"accuracy": 0.7}, "qa": {"f1": 0.4}}
+
+
+def test_metrics_of_runs_that_the_file_answered_appear_on_the_card(tmp_path: Path) -> None:
+    client = Client()
+    card = client.models.add(tiny_model(tmp_path / "mine.gguf"), "mine")
+    runs = client.store.runs
+    models = [{"sha256": card.sha256}]
+    common = {"flow": "f", "status": Status.COMPLETED, "created_on": 1.0}
+    runs.create(RunRecord(name="base", properties={"models": models}, **common))  # type: ignore[arg-type]
+    runs.create(RunRecord(name="judged", run="base", metrics={"accuracy": 0.8}, **common))  # type: ignore[arg-type]
+    runs.create(RunRecord(name="other", metrics={"accuracy": 0.1}, **common))  # type: ignore[arg-type]
+
+    assert client.models.show("mine").details["evaluations"] == {"judged": {"accuracy": 0.8}}
+
+
+def test_models_of_an_endpoint_are_listed(hub: StandInHub, capsys: pytest.CaptureFixture[str]) -> None:
+    address = os.environ["PFL_HUB_ENDPOINT"]
+    client = Client()
+    client.connections.create_or_update(OpenAIConnection("key", base_url=f"{address}/v1", name="there"))
+
+    assert main(["model", "list", "--connection", "there"]) == 0
+
+    assert [model["id"] for model in json.loads(capsys.readouterr().out)] == ["remote-model"]
 
 
 def test_broken_index_says_which_file(home: Path) -> None:

@@ -54,6 +54,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if re.match(r"/api/models/owner/tiny(/revision/\w+)?(\?|$)", self.path):
             self._send(json.dumps(self.hub.info()).encode())
+        elif self.path == "/v1/models":
+            self._send(json.dumps({"object": "list", "data": [{"id": "remote-model", "object": "model"}]}).encode())
         elif self.path.startswith("/api/models?"):
             self._send(json.dumps([{"id": "owner/tiny", "downloads": 7, "likes": 1}]).encode())
         elif self.path.startswith("/owner/tiny/resolve/"):
