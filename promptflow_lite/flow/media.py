@@ -76,6 +76,9 @@ class Image(bytes):
         same_source = bool(self) or self.source_url == other.source_url
         return bytes(self) == bytes(other) and same_source
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
     def __hash__(self) -> int:
         return hash(self._hash)
 

@@ -151,7 +151,8 @@ def _other_variants(root: Cursor, used: set[Any]) -> list[tuple[Cursor, NodeSpec
         for key, raw in variants.value.items():
             variant = variants.child(key, raw)
             if not isinstance(variant.get("node"), dict):
-                variants.wrong(f"Variant {key!r} of node {name!r} has no 'node'.", key, code="flow.variant")
+                message = f"Variant {key!r} of node {name!r} has no 'node'."
+                variants.wrong(message, key, code="flow.variant", hint="Put the node's keys below 'node:'.")
                 continue
 
             body = variant.child("node", variant.get("node"))

@@ -61,7 +61,8 @@ def node_bodies(root: Cursor, variant: str | None) -> list[tuple[str, Cursor]]:
 
 def _node_name(raw: Any, index: int, entry: Cursor) -> str | None:
     if not isinstance(raw, dict):
-        entry.wrong(f"Node {index} must be a mapping, not {kind_of(raw)}.", code="flow.not_a_mapping")
+        message = f"Node {index} must be a mapping, not {kind_of(raw)}."
+        entry.wrong(message, code="flow.not_a_mapping", hint="Write '- name: NAME' and the node's keys below it.")
         return None
 
     name = entry.text("name")

@@ -1,4 +1,5 @@
 import dataclasses
+import datetime as dt
 import difflib
 from pathlib import Path
 
@@ -153,7 +154,76 @@ def test_renamed_node_takes_its_variants_and_references_along():
     assert data["nodes"][1]["inputs"] == {"x": "${sum.output}"}
 
 
+def test_deleted_node_takes_what_reads_it_along():
+    text = (
+        "inputs: {i: {type: list}}\noutputs:\n  o: {reference: '${a.output}'}\n  p: {reference: '${b.output}'}\n"
+        "nodes:\n"
+        "- name: a\n  type: prompt\n- name: b\n  type: prompt\n  for_each: ${a.output}\n"
+        "  inputs: {x: '${a.output.y}', z: 1}\n  activate: {when: '${a.output}', is: 1}\n"
+    )
+
+    data = parse_yaml(edit.apply(text, edit.DeleteNode("a", clear_references=True))).value
+
+    assert data["nodes"] == [{"name": "b", "type": "prompt", "inputs": {"z": 1}}]
+    assert list(data["outputs"]) == ["p"]
+
+
+def test_merged_keys_can_be_overridden_but_not_removed():
+    text = "base: &b {x: 1}\nnodes:\n- name: a\n  type: prompt\n  inputs:\n    <<: *b\n    y: 2\n"
+
+    after = edit.apply(text, edit.SetNodeInput("a", "x", 5))
+
+    assert parse_yaml(after).value["nodes"][0]["inputs"]["x"] == 5
+    assert "<<: *b" in after
+    with pytest.raises(FlowEditError):
+        edit.apply(text, edit.ClearNodeInput("a", "x"))
+
+
+ODD = [
+    ("k: v\n", {"k": float("inf")}),
+    ("k: v\n", {"k": float("nan")}),
+    ("k: v\n", {"k": dt.datetime.fromisoformat("2020-01-01T10:00:00")}),
+    ("k: v\n", {"k": dt.date(2020, 1, 1)}),
+    ("k: v  # c\n", {"k": "a\nb\n"}),
+    ("k: v  # c\n", {"k": {"a": [1, {"b": 2}]}}),
+    ("k:\n", {"k": 3}),
+    ("k: &a\n- 1\n- 2\n", {"k": [1, 3]}),
+    ("k: &a\n  x: 1\n", {"k": {"x": 2}}),
+    ("- 1\n", {"k": 1}),
+    ("k: 1\n", [1, 2]),
+    ("- a\n- b\n", ["b", "a", {"c": 1}]),
+    ("{a: 1, b: 2}\n", {"b": 2, "a": 1}),
+    ("- - 1\n  - 2\n", [[2, 1], "x"]),
+    ("", {"a": 1}),
+    ("a: 1", {"a": 1, "b": 2}),
+    ("--- # start\na: 1\n...\n", {"a": 2}),
+    ("a: 'it''s'\n", {"a": "it's new"}),
+    ("a: b\n", {"a": "\u2028\x07\U0001f600"}),
+]
+
+
+@pytest.mark.parametrize(("text", "value"), ODD)
+def test_odd_values_are_written(text, value):
+    assert is_same(parse_yaml(replace_value(text, value)).value, value)
+
+
+def test_failed_save_leaves_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "flow.dag.yaml"
+    path.write_text("nodes: []\n")
+    _, digest = edit.read_for_edit(path)
+    monkeypatch.setattr(edit.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
+
+    with pytest.raises(OSError, match="full"):
+        edit.save(path, "x", digest)
+
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("flow.dag.yaml", "nodes: []\n")]
+
+
 REFUSED = [
+    (edit.SetFlowField("nodes", []), FlowEditError),
+    (edit.DeleteVariant("chat", "v"), FlowEditError),
+    (edit.Connect("inputs.n", "last", "n", ".x"), FlowEditError),
+    (edit.DeleteOutput("nope"), FlowEditError),
     (edit.AddNode({"name": "chat"}), FlowEditError),
     (edit.AddNode({"name": "a.b"}), FlowEditError),
     (edit.AddNode({"name": "x"}, after="nope"), FlowEditError),
@@ -218,6 +288,19 @@ def test_alias_is_written_out_when_edited():
     assert parse_yaml(after).value["nodes"][1]["inputs"] == {"x": 2}
     with pytest.raises(FlowEditError, match="without touching"):
         edit.apply(text, edit.SetNodeInput("a", "x", 2))
+
+
+def test_default_variant_cannot_be_deleted():
+    with pytest.raises(FlowEditError, match="default"):
+        edit.apply(VARIANTS, edit.DeleteVariant("s", "v0"))
+
+    with pytest.raises(FlowEditError, match="no variant"):
+        edit.apply(VARIANTS, edit.SetDefaultVariant("s", "v9"))
+
+
+def test_list_is_not_edited_as_a_flow():
+    with pytest.raises(FlowEditError):
+        edit.apply("- a\n", edit.SetFlowField("description", "x"))
 
 
 def test_broken_yaml_is_not_edited():

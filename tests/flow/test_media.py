@@ -3,12 +3,22 @@ import json
 import pickle
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
 from promptflow_lite._utils.jsonable import dumps
 from promptflow_lite.errors import InvalidImageInput
-from promptflow_lite.flow import Image, Text, absolute_media_paths, load_image, load_media, media_to_json, persist_media
+from promptflow_lite.flow import (
+    Image,
+    Text,
+    absolute_media_paths,
+    contains_media,
+    load_image,
+    load_media,
+    media_to_json,
+    persist_media,
+)
 from promptflow_lite.flow.fetch import fetch_bytes, is_public
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 20
@@ -66,6 +76,49 @@ def test_every_encoding_of_an_image_is_read(tmp_path, value):
 def test_what_is_no_image_is_refused(tmp_path, value):
     with pytest.raises(InvalidImageInput):
         load_image(value, root=tmp_path)
+
+
+HEADS = [
+    (b"GIF89a", "image/gif"),
+    (b"\xff\xd8\xff\xe0", "image/jpeg"),
+    (b"RIFF1234WEBP", "image/webp"),
+    (b"1234ftypavif", "image/avif"),
+    (b"<?xml?><svg>", "image/svg+xml"),
+    (b"BMxx", "image/bmp"),
+    (b"text", "image/*"),
+]
+
+
+@pytest.mark.parametrize(("head", "mime_type"), HEADS)
+def test_type_of_an_image_is_seen_in_its_bytes(head, mime_type):
+    assert load_image(head, root=Path()).mime_type == mime_type
+
+
+def test_image_is_equal_to_images_only():
+    assert Image(PNG) != PNG
+    assert Image(b"", source_url="http://a") != Image(b"", source_url="http://b")
+
+
+def test_images_are_found_at_any_depth(tmp_path):
+    image = Image(PNG)
+
+    assert contains_media([{"a": (1, image)}])
+    assert media_to_json({"a": (image,)}) == {"a": [{"data:image/png;base64": PNG_BASE64}]}
+    stored = persist_media(image, tmp_path, message_format="openai-vision")
+    assert stored["image_file"]["path"].startswith(str(tmp_path))
+    linked = persist_media(Image(b"", "image/png", "https://h/a.png"), tmp_path)
+    assert linked == {"data:image/png;url": "https://h/a.png"}
+
+
+@pytest.mark.parametrize("url", ["ftp://h/a.png", "file:///etc/passwd", "http:///x"])
+def test_only_http_is_fetched(url):
+    with pytest.raises(InvalidImageInput):
+        fetch_bytes(url, max_bytes=10, allow_private=True)
+
+
+def test_url_item_must_be_http(tmp_path):
+    with pytest.raises(InvalidImageInput):
+        load_image({"data:image/png;url": "file:///etc/passwd"}, root=tmp_path)
 
 
 def test_paths_can_be_forbidden(tmp_path):

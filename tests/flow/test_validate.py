@@ -41,7 +41,72 @@ nodes:
     temperature: warm
 """
 
+VARIANT = "nodes:\n- name: s\n  use_variants: true\n"
+CHAT = "inputs:\n  a: {type: string, is_chat_input: true}\n"
+
 CASES = [
+    Case("input is a text", [("flow.not_a_mapping", "2:6")], flow="inputs:\n  a: text\nnodes: []\n"),
+    Case("node is a text", [("flow.not_a_mapping", "2:3")], flow="nodes:\n- text\n"),
+    Case("node without a name", [("flow.missing_name", "2:3")], flow="nodes:\n- {type: prompt}\n"),
+    Case("unknown language", [("flow.unknown_language", "11:11")], flow=FLOW + "language: cobol\n"),
+    Case(
+        "package without a tool",
+        [("flow.missing_source", "3:11")],
+        flow="nodes:\n- name: n\n  source: {type: package}\n  type: python\n",
+    ),
+    Case(
+        "package tools are not judged",
+        [],
+        flow="nodes:\n- {name: n, type: python, source: {type: package, tool: a.b}}\n",
+    ),
+    Case(
+        "source without a path",
+        [("flow.missing_source", "2:35")],
+        flow="nodes:\n- {name: n, type: python, source: {type: code}}\n",
+    ),
+    Case("variants are missing", [("flow.invalid_variant", "1:1")], flow=VARIANT),
+    Case(
+        "no default variant", [("flow.invalid_variant", "5:6")], flow=VARIANT + "node_variants:\n  s: {variants: {}}\n"
+    ),
+    Case(
+        "variant without a node",
+        [("flow.invalid_variant", "7:15"), ("flow.variant", "7:19")],
+        flow=VARIANT + "node_variants:\n  s:\n    default_variant_id: v\n    variants: {v: {}}\n",
+    ),
+    Case(
+        "loop in another variant",
+        [("flow.node_circular_dependency", "9:17"), ("flow.unused_input", "9:67")],
+        flow=VARIANT
+        + "node_variants:\n  s:\n    default_variant_id: v\n    variants:\n"
+        + "      v: {node: {type: prompt, source: {path: p.jinja2}}}\n"
+        + "      w: {node: {type: prompt, source: {path: p.jinja2}, inputs: {x: '${s.output}'}}}\n",
+        files={"p.jinja2": "hi"},
+    ),
+    Case(
+        "several chat inputs",
+        [("flow.chat", "1:1")],
+        flow=CHAT + "  b: {type: string, is_chat_input: true}\nnodes: []\n",
+    ),
+    Case("chat that is none", [("flow.chat", "3:1")], flow=CHAT + "type: chat\nnodes: []\n"),
+    Case(
+        "included file",
+        [],
+        flow=FLOW.replace("n1.py", "shared/n1.py") + "additional_includes: [lib/shared]\n",
+        files={"lib/shared/n1.py": TOOL},
+    ),
+    Case(
+        "reference to the constructor",
+        [("flow.input_type_mismatch", "10:8")],
+        files={
+            "n1.py": "from promptflow import ToolProvider, tool\nclass C(ToolProvider):\n"
+            "    def __init__(self, a: str): ...\n    @tool\n    def run(self): ...\n"
+        },
+    ),
+    Case(
+        "until is no output",
+        [("flow.repeat", "4:19")],
+        flow="nodes:\n- name: n\n  type: flow\n  repeat: {until: '${n.output}'}\n  tool: t\n",
+    ),
     Case("a good flow", []),
     Case("unknown top key", [("flow.unknown_key", "1:1")], flow="inptus: {}\nnodes: []\n"),
     Case("unknown node key", [("flow.unknown_key", "11:3")], flow=FLOW + "  activte: {}\n"),
@@ -145,6 +210,7 @@ CASES = [
 def test_problems_have_codes_and_places(tmp_path, case):
     (tmp_path / "flow.dag.yaml").write_text(case.flow)
     for name, text in case.files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
 
     problems = validate_flow(tmp_path)
@@ -193,6 +259,8 @@ FLEX = [
     ("unknown key", "entry: mod:run\nfoo: 1\n", ["flow.unknown_key"]),
     ("input the function does not take", "entry: mod:run\ninputs: {z: {type: string}}\n", ["flow.unused_input"]),
     ("bad sample", "entry: mod:run\nsample: {inputs: '${file:nope.json}'}\n", ["core.invalid_sample"]),
+    ("unknown sample key", "entry: mod:run\nsample: {input: {}}\n", ["flow.unknown_key"]),
+    ("sample from a file", "entry: mod:run\nsample: {inputs: '${file:sample.json}', init: {a: 1}}\n", []),
 ]
 
 
@@ -201,6 +269,7 @@ def test_flex_flow_is_checked_without_import(tmp_path, text, codes):
     (tmp_path / "flow.flex.yaml").write_text(text)
     (tmp_path / "mod.py").write_text("def run(a: str): return a\n")
     (tmp_path / "broken.py").write_text("def run(\n")
+    (tmp_path / "sample.json").write_text('{"a": "x"}')
 
     assert [problem.code for problem in validate_flow(tmp_path)] == codes
 
@@ -212,6 +281,9 @@ PROMPTY = [
     ("template syntax", "---\nmodel: {parameters: {}}\n---\nuser:\n{{q\n", ["flow.syntax"]),
     ("no front matter", "user:\n", ["flow.syntax"]),
     ("no model", "---\nname: x\n---\nuser:\nhi\n", ["flow.prompty_model"]),
+    ("bad sample", "---\nmodel: {parameters: {}}\nsample: 3\n---\nuser:\nhi\n", ["core.invalid_sample"]),
+    ("unknown type", "---\nmodel: {}\ninputs: {q: {type: text}}\n---\nuser:\n{{q}}\n", ["flow.unknown_type"]),
+    ("input as a value", "---\nmodel: {}\ninputs: {q: 3}\n---\nuser:\n{{q}}\n", []),
 ]
 
 
@@ -229,6 +301,31 @@ def test_run_file_is_checked(tmp_path):
     codes = [problem.code for problem in validate_flow(tmp_path / "run.yaml")]
 
     assert codes == ["flow.missing_file", "flow.unknown_key"]
+
+
+def test_run_file_without_flow_or_data_is_noticed(tmp_path):
+    (tmp_path / "run.yaml").write_text("flow: nope\n")
+
+    codes = [problem.code for problem in validate_flow(tmp_path / "run.yaml")]
+
+    assert sorted(codes) == ["flow.missing_file", "flow.run_without_data"]
+
+
+@pytest.mark.parametrize("name", ["missing", "flow.txt"])
+def test_what_is_no_flow_is_one_problem(tmp_path, name):
+    (tmp_path / "flow.txt").write_text("x")
+
+    (problem,) = validate_flow(tmp_path / name)
+
+    assert problem.code == "user.error"
+
+
+def test_entry_of_the_current_folder_is_checked(tmp_path, monkeypatch):
+    (tmp_path / "m.py").write_text("def f(): ...\n")
+    monkeypatch.chdir(tmp_path)
+
+    assert validate_flow("m:f") == []
+    assert validate_flow("m:g")[0].code == "flow.entry"
 
 
 def test_subflow_is_checked(tmp_path):

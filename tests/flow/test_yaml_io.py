@@ -40,6 +40,10 @@ SCALARS = [
     ("!!str 12", "12"),
     ("!!float 3", 3.0),
     ("!!binary aGk=", b"hi"),
+    ("2020-01-01 10:00:00 -05:30", dt.datetime.fromisoformat("2020-01-01T10:00:00-05:30")),
+    ("2020-01-01T10:00:00+99", "2020-01-01T10:00:00+99"),
+    ("!!bool true", True),
+    ("!!null x", None),
     ("-.inf", -math.inf),
     ("-", [None]),
     ("=", "="),
@@ -85,6 +89,8 @@ BROKEN = [
     ("unknown alias", "a: *nope\n", 1),
     ("deep lists", "[" * 5000, 1),
     ("deep mappings", "\n".join(" " * i + "a:" for i in range(500)), None),
+    ("bad boolean tag", "a: !!bool yes\n", 1),
+    ("bad collection tag", "a: !!set {b}\n", 1),
     ("mapping as key", "? {a: 1}\n: 2\n", 1),
     ("merge of text", "<<: text\n", 1),
     ("control character", "a: \x07\n", 1),
@@ -144,3 +150,16 @@ PLAIN = st.recursive(
 @settings(max_examples=200, deadline=None)
 def test_written_values_are_read_back(value):
     assert parse_yaml(dump_yaml_text(value)).value == value
+
+
+def test_unreadable_file_is_a_syntax_error(tmp_path, monkeypatch):
+    (tmp_path / "big.yaml").write_text("a: 1" * 10)
+    monkeypatch.setattr("promptflow_lite.flow.yaml_io.MAX_BYTES", 10)
+
+    for name in ("missing.yaml", "big.yaml", "."):
+        with pytest.raises(FlowSyntaxError):
+            load_yaml(tmp_path / name)
+
+
+def test_anchor_on_a_key_can_be_used():
+    assert parse_yaml("&k a: 1\nb: *k\n").value == {"a": 1, "b": "a"}
