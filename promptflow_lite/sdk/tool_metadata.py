@@ -10,6 +10,7 @@ from typing import Any
 
 from promptflow_lite.errors import PromptflowException, UserErrorException
 from promptflow_lite.flow import DagFlow, NodeSpec, load_flow, read_module, template_variables
+from promptflow_lite.sdk.tool_settings import read_input_settings
 from promptflow_lite.tools.package import package_tools
 
 TOOLS_FILE = "flow.tools.json"
@@ -53,12 +54,19 @@ def _metadata(node: NodeSpec, path: str, root: Path) -> dict[str, Any] | None:
         text = (root / path).read_text(encoding="utf-8-sig")
         if path.endswith(".py"):
             tools = read_module(text, path).tools
-            return tools[0].to_dict(path) if len(tools) == 1 else None
+            return _with_settings(tools[0].to_dict(path), text) if len(tools) == 1 else None
 
         inputs = {name: {"type": [kind]} for name, kind in template_variables(text).items()}
         return {"type": node.type, "inputs": inputs, "source": path}
     except (OSError, UnicodeDecodeError, PromptflowException):
         return None
+
+
+def _with_settings(metadata: dict[str, Any], source: str) -> dict[str, Any]:
+    """The metadata with what the tool says about how its inputs are shown."""
+    for name, settings in read_input_settings(source, metadata["function"]).items():
+        metadata["inputs"].setdefault(name, {}).update(settings)
+    return metadata
 
 
 def validate_tools(source: str | os.PathLike[str]) -> dict[str, Any]:
