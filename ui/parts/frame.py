@@ -45,6 +45,18 @@ def frame() -> None:
     """Draw what all pages share."""
     st.logo(str(_LOGO), size="medium")
     st.html(_STYLE)
+    require_sign_in()
+
+
+def require_sign_in() -> None:
+    """Where signing in is set up, show nothing to those who have not."""
+    if not st.secrets.load_if_toml_exists() or "auth" not in st.secrets or st.user.is_logged_in:
+        return
+
+    with st.container(border=True, horizontal_alignment="center"):
+        st.markdown("**Sign in to see the studio.**")
+        st.button("Sign in", type="primary", on_click=st.login, key="sign_in")
+    st.stop()
 
 
 def title(text: str, caption: str = "") -> None:

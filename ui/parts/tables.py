@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import pandas as pd
@@ -11,9 +13,9 @@ from parts.text import ago, duration, number, short, status_mark
 from promptflow_lite.sdk.studio import LineResult, RunRecord
 
 
-def main_metric(run: RunRecord) -> str:
-    """The first metric of a run, with its name."""
-    for name, value in run.metrics.items():
+def main_metric(metrics: Mapping[str, Any]) -> str:
+    """The first metric that is a number, with its name."""
+    for name, value in metrics.items():
         if isinstance(value, int | float):
             return f"{name} {number(value)}"
 
@@ -22,8 +24,6 @@ def main_metric(run: RunRecord) -> str:
 
 def run_seconds(run: RunRecord) -> float | None:
     """How long a run took, or has taken so far."""
-    import time
-
     if run.start_time is None:
         return None
 
@@ -31,7 +31,8 @@ def run_seconds(run: RunRecord) -> float | None:
 
 
 def runs_frame(runs: list[RunRecord]) -> pd.DataFrame:
-    """Runs as rows."""
+    """Runs as rows; a run without metrics shows those of its evaluations, where they are listed too."""
+    judged = {run.run: run.metrics for run in runs if run.run and run.metrics}
     return pd.DataFrame(
         [
             {
@@ -42,7 +43,7 @@ def runs_frame(runs: list[RunRecord]) -> pd.DataFrame:
                 "Done": (run.completed_lines + run.failed_lines) / run.total_lines if run.total_lines else None,
                 "Lines": run.completed_lines + run.failed_lines,
                 "Failed": run.failed_lines,
-                "Metric": main_metric(run),
+                "Metric": main_metric(run.metrics or judged.get(run.name, {})),
                 "Tokens": run.prompt_tokens + run.completion_tokens,
                 "Time": duration(run_seconds(run)),
                 "Started": ago(run.created_on),

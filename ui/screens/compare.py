@@ -62,10 +62,10 @@ def stamp(names: list[str]) -> tuple[Any, ...]:
 def metric_section(comparison: Any, metric: Any) -> None:
     """Table, verdict in words and intervals of one metric."""
     st.markdown(f"#### {metric.name}")
+    frame = pd.DataFrame(score_rows(comparison, metric)).set_index("Variant")
+    st.dataframe(frame.drop(columns=["Interval of the difference"]), height="content")
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        frame = pd.DataFrame(score_rows(comparison, metric)).set_index("Variant")
-        st.dataframe(frame.drop(columns=["Interval of the difference"]), height="content")
         for pair, sentence in zip(metric.pairs, sentences(comparison, metric), strict=True):
             colour = COLOURS.get(pair.verdict, "gray")
             st.markdown(f":{colour}-badge[{pair.verdict}] {sentence}")
