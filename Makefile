@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 # Building llama-cpp-python takes minutes the first time; pip keeps the wheel. Its image tools are not needed.
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 
-.PHONY: help install check fix test test-slow test-model test-ui test-services bench docs demo ui-build clean
+.PHONY: help install check fix test test-slow test-model test-ui test-services bench docs demo ui-build ui-check clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -60,6 +60,9 @@ $(DEMO)/.installed: pyproject.toml
 	test -x $(DEMO)/bin/python || $(PYTHON) -m venv $(DEMO)
 	$(DEMO)/bin/python -m pip install --quiet --editable '.[local,eval]'
 	touch $@
+
+ui-check:  ## Does rebuilding the studio's components give the committed bytes? (needs Node)
+	cd ui/frontend && npm ci --silent && ./check-build.sh
 
 ui-build:  ## Rebuild the studio's components (needs Node)
 	cd ui/frontend && npm ci --silent && node build.mjs

@@ -8,9 +8,9 @@ import streamlit as st
 from parts.gate import TokenGate
 from starlette.middleware import Middleware
 
-from promptflow_lite.settings import env
+from promptflow_lite.sdk.studio import gate_token
 
 app = st.App(
     Path(__file__).with_name("app.py"),
-    middleware=[Middleware(TokenGate, token=env("PFL_UI_TOKEN") or "")],
+    middleware=[Middleware(TokenGate, token=gate_token())],
 )

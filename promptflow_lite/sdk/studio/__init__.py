@@ -37,7 +37,7 @@ from promptflow_lite.sdk.studio.view import (
     problems_by_node,
     shown_value,
 )
-from promptflow_lite.sdk.studio.workspace import FlowCard, Workspace, evaluators, templates
+from promptflow_lite.sdk.studio.workspace import FlowCard, Workspace, evaluators, gate_token, templates
 
 __all__ = [
     "MISSING",
@@ -73,6 +73,7 @@ __all__ = [
     "error_card",
     "evaluators",
     "flow_graph",
+    "gate_token",
     "headline",
     "is_alive",
     "known_value",

@@ -129,6 +129,11 @@ nodes: []
 """
 
 
+def gate_token() -> str:
+    """The token that guards a studio which other machines can reach; empty when there is none."""
+    return env("PFL_UI_TOKEN") or ""
+
+
 def templates() -> list[FlowCard]:
     """The flows that come with the package."""
     return sorted((describe_flow(path) for path in _find_flows(bundled("flows"))), key=lambda card: card.title)
