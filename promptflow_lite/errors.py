@@ -856,35 +856,43 @@ class InvalidSampleError(CoreError):
 # --- models ---
 
 
-class OpenAIError(UserErrorException):
+class ChatRequestError(UserErrorException):
     """A chat message or function description cannot be sent."""
 
-    code = "provider.error"
+    code = "provider.message"
+    chain_name = "ToolValidationError"
     default_target = "Tool"
 
 
-class ChatAPIInvalidRole(OpenAIError):
+class ChatAPIInvalidRole(ChatRequestError):
     """A prompt's text does not start with a role."""
 
 
-class ChatAPIFunctionRoleInvalidFormat(OpenAIError):
+class ChatAPIFunctionRoleInvalidFormat(ChatRequestError):
     """A message of the function role lacks its name or content."""
 
 
-class ChatAPIToolRoleInvalidFormat(OpenAIError):
+class ChatAPIToolRoleInvalidFormat(ChatRequestError):
     """A message of the tool role lacks its id or content."""
 
 
-class ChatAPIInvalidFunctions(OpenAIError):
+class ChatAPIInvalidFunctions(ChatRequestError):
     """The functions offered to a model are not described rightly."""
 
 
-class ChatAPIInvalidTools(OpenAIError):
+class ChatAPIInvalidTools(ChatRequestError):
     """The tools offered to a model are not described rightly."""
 
 
-class FunctionCallNotSupportedInStreamMode(OpenAIError):
+class FunctionCallNotSupportedInStreamMode(ChatRequestError):
     """Function calls cannot be streamed."""
+
+
+class OpenAIError(UserErrorException):
+    """A request to a model failed."""
+
+    code = "provider.error"
+    default_target = "Tool"
 
 
 class ProviderError(OpenAIError):
@@ -953,6 +961,7 @@ class ContentFilterError(WrappedOpenAIError):
 class ExceedMaxRetryTimes(WrappedOpenAIError):
     """A request failed as often as it may be tried."""
 
+    is_transparent: ClassVar[bool] = True
     code = "provider.retries_exhausted"
 
 
@@ -960,6 +969,10 @@ class LLMError(OpenAIError):
     """A model's answer cannot be used."""
 
     code = "provider.llm"
+
+    @property
+    def error_codes(self) -> list[str]:
+        return ["UserError", "LLMError"]
 
 
 class EngineError(UserErrorException):

@@ -12,7 +12,7 @@ from promptflow_lite.settings import env_bool
 
 Render = Callable[[Mapping[str, Any]], str]
 
-_IMAGE_PLACEHOLDER = re.compile(r"!\[\s*image\s*\]\(\{\{\s*([^\s{}]+)\s*\}\}\)", re.IGNORECASE)
+_IMAGE_PLACEHOLDER = re.compile(r"!\[\s*image\s*\]\(\{\{\s*([^\s{}]+)\s*\}\}\)")
 
 
 def render_template(text: str, variables: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from promptflow_lite.errors import ChatAPIInvalidFunctions, ChatAPIInvalidTools
+from promptflow_lite.errors import ChatAPIInvalidFunctions, ChatAPIInvalidTools, LLMError
 from promptflow_lite.providers import Body
 from promptflow_lite.tools.base import Parameter
 
@@ -68,8 +68,19 @@ _COMPLETION_ONLY: tuple[tuple[str, str, Any], ...] = (
 )
 
 
+def _deployment(arguments: Arguments) -> Any:
+    name = arguments.get("deployment_name")
+    if name is None:
+        raise LLMError(
+            "An Azure connection needs deployment_name, which names the model.",
+            hint="Add `deployment_name:` to the node's inputs.",
+        )
+
+    return name
+
+
 def _azure_chat(arguments: Arguments) -> Body:
-    body = {"model": arguments.get("deployment_name"), **_chat_options(arguments), "n": int(arguments.get("n") or 1)}
+    body = {"model": _deployment(arguments), **_chat_options(arguments), "n": int(arguments.get("n") or 1)}
     if arguments.get("tools"):
         check_tools(arguments["tools"], arguments.get("tool_choice"))
         body.update(tools=arguments["tools"], tool_choice=arguments.get("tool_choice") or "auto")
@@ -126,7 +137,7 @@ def _sampling(arguments: Arguments) -> Body:
 
 
 def _azure_completion(arguments: Arguments) -> Body:
-    return {"model": arguments.get("deployment_name"), **_completion_options(arguments)}
+    return {"model": _deployment(arguments), **_completion_options(arguments)}
 
 
 def _openai_completion(arguments: Arguments) -> Body:

@@ -105,7 +105,7 @@ def test_every_class_of_the_client_library_has_a_meaning():
 def test_other_failures_are_llm_errors():
     mapped = map_error(KeyError("x"), Endpoint(provider="OpenAI", address="a"))
     assert isinstance(mapped, LLMError)
-    assert mapped.error_codes == ["UserError", "OpenAIError", "LLMError"]
+    assert mapped.error_codes == ["UserError", "LLMError"]
 
 
 def test_settings_come_from_the_connection_then_the_environment(monkeypatch, tmp_path):

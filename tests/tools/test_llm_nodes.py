@@ -15,12 +15,14 @@ from promptflow_lite.connections import (
 from promptflow_lite.errors import (
     APINotFound,
     ChatAPIInvalidFunctions,
+    ChatAPIInvalidRole,
     ChatAPIInvalidTools,
     FunctionCallNotSupportedInStreamMode,
     GetConnectionError,
     InvalidConnectionType,
     InvalidSource,
     JinjaParsingError,
+    LLMError,
     NodeInputValidationError,
     WrappedOpenAIError,
 )
@@ -105,6 +107,18 @@ def test_empty_literals_leave_the_default(tmp_path, model):
     assert model.calls[0].prompt == "|"
 
 
+def test_azure_needs_a_deployment(tmp_path, model):
+    with pytest.raises(LLMError, match="deployment_name") as caught:
+        run(resolve(tmp_path, "user:\nq", model, kind=AzureOpenAIConnection))
+    assert caught.value.error_codes == ["UserError", "LLMError"]
+
+
+def test_a_prompt_without_role_is_a_validation_error_of_the_tool(tmp_path, model):
+    with pytest.raises(ChatAPIInvalidRole) as caught:
+        run(resolve(tmp_path, "just text", model))
+    assert caught.value.error_codes == ["UserError", "ToolValidationError", "ChatAPIInvalidRole"]
+
+
 @pytest.mark.parametrize("limit", ["inf", "INF", None, ""])
 def test_an_unlimited_max_tokens_is_not_sent(tmp_path, model, limit):
     run(resolve(tmp_path, "user:\nq", model), max_tokens=limit)
@@ -122,7 +136,7 @@ def test_tools_give_the_whole_message(tmp_path):
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     model = FakeModel(default=FakeAnswer(content=None, tool_calls=[call]))
     for kind, choice in ((OpenAIConnection, None), (AzureOpenAIConnection, "auto")):
-        tool = resolve(tmp_path, "user:\nq", model, kind=kind, tools=TOOLS)
+        tool = resolve(tmp_path, "user:\nq", model, kind=kind, tools=TOOLS, deployment_name="d")
         assert run(tool)["tool_calls"] == [call]
         assert model.calls[-1].body["tool_choice"] == choice
     tool = resolve(tmp_path, "user:\nq", FakeModel(default="x"), functions=FUNCTIONS)
@@ -147,7 +161,7 @@ def test_tools_give_the_whole_message(tmp_path):
     ],
 )
 def test_malformed_tools_and_functions_are_refused_before_any_request(tmp_path, model, inputs, error):
-    tool = resolve(tmp_path, "user:\nq", model, kind=AzureOpenAIConnection)
+    tool = resolve(tmp_path, "user:\nq", model, kind=AzureOpenAIConnection, deployment_name="d")
     with pytest.raises(error) as caught:
         run(tool, **inputs)
     assert caught.value.hint
