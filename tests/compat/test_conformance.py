@@ -469,7 +469,7 @@ def test_values_of_python_nodes_are_not_protected(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("kind", "text"), [(AzureOpenAIConnection, "a\nb"), (OpenAIConnection, "['a', 'b']")])
 def test_azure_joins_lists_by_lines(tmp_path: Path, kind: Any, text: str) -> None:
     model = FakeModel(default="ok")
-    flow = dag("xs: {type: list}", "${ask.output}", llm("ask", "xs: ${inputs.xs}"))
+    flow = dag("xs: {type: list}", "${ask.output}", llm("ask", "deployment_name: d; xs: ${inputs.xs}"))
     run(make(tmp_path, flow, ask_jinja2="user:\n{{xs}}"), {"xs": ["a", "b"]}, model.connection("c", kind))
 
     assert model.calls[0].prompt == text
