@@ -12,7 +12,7 @@ _HOMES = {
     "Client": "promptflow_lite.sdk.client",
     "load_flow": "promptflow_lite.flow",
     "log_metric": "promptflow_lite.tracing",
-    "start_trace": "promptflow_lite.tracing",
+    "start_trace": "promptflow_lite.sdk.traces",
     "tool": "promptflow_lite.tools",
     "trace": "promptflow_lite.tracing",
 }

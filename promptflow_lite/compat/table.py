@@ -116,7 +116,8 @@ _SERVICE_NOTE = "There is no background service here. `pfl ui` opens the studio;
 TABLE: dict[str, dict[str, Entry]] = {
     "promptflow": {
         **_group(_TOOLS, "tool ToolProvider"),
-        **_group(_TRACING, "trace start_trace"),
+        **_group(_TRACING, "trace"),
+        **_group(f"{_SDK}.traces", "start_trace"),
         "log_metric": _works(f"{_TRACING}:log_metric"),
         "log_flow_metric": _works(f"{_TRACING}:log_metric"),
         "PFClient": _deprecated(f"{_SDK}.pf_client:PFClient", "promptflow.client.PFClient"),
@@ -157,11 +158,12 @@ TABLE: dict[str, dict[str, Entry]] = {
         "FlowContext": _works(f"{_SDK}.flow_function:FlowContext"),
     },
     "promptflow.tracing": {
-        **_group(_TRACING, "trace start_trace"),
+        **_group(_TRACING, "trace"),
+        **_group(f"{_SDK}.traces", "start_trace"),
         "ThreadPoolExecutorWithContext": _works(f"{_TRACING}:ThreadPoolExecutorWithContext"),
     },
     "promptflow.tracing._trace": _group(_TRACING, "trace"),
-    "promptflow.tracing._start_trace": _group(_TRACING, "start_trace"),
+    "promptflow.tracing._start_trace": _group(f"{_SDK}.traces", "start_trace"),
     "promptflow.tracing._thread_pool_executor_with_context": _group(_TRACING, "ThreadPoolExecutorWithContext"),
     "promptflow.tracing._tracer": _group(_INTERNALS, "Tracer _create_trace_from_function_call"),
     "promptflow.tracing._operation_context": _group(_INTERNALS, "OperationContext"),

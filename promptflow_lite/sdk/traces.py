@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import atexit
 import builtins
+import logging
 import queue
 import threading
 from typing import TYPE_CHECKING, Any
 
+from promptflow_lite.errors import PromptflowException
 from promptflow_lite.records import Span, TraceRecord
 from promptflow_lite.tracing import current_context
 from promptflow_lite.tracing import start_trace as begin
@@ -17,6 +19,8 @@ from promptflow_lite.tracing.openai_calls import trace_openai
 if TYPE_CHECKING:
     from promptflow_lite.store import Store
     from promptflow_lite.tracing.export import SpanExporter
+
+logger = logging.getLogger(__name__)
 
 
 class StoreSink:
@@ -78,7 +82,7 @@ def start_trace(
     resource_attributes: dict[str, Any] | None = None,
     session: str | None = None,
     **ignored: Any,
-) -> StoreSink:
+) -> StoreSink | None:
     """Keep traced calls, and calls with the `openai` package, from now on; look at them with `pfl trace list`.
 
     Args:
@@ -86,12 +90,20 @@ def start_trace(
         resource_attributes: Facts about this process, kept with every trace.
         session: Id that ties several traces together.
         ignored: Accepted for compatibility.
+
+    Returns:
+        Where traces go; None when the store cannot be opened, as tracing never stops a program.
     """
     from promptflow_lite.store import Store
     from promptflow_lite.tracing.export import exporter_from_environment
 
+    try:
+        sink = StoreSink(Store.open(), exporter_from_environment())
+    except PromptflowException as error:
+        logger.warning("Traces are not kept: %s", error)
+        return None
+
     trace_openai()
-    sink = StoreSink(Store.open(), exporter_from_environment())
     begin(collection=collection, resource_attributes=resource_attributes, session=session, sink=sink)
     atexit.register(sink.close)
     return sink

@@ -111,7 +111,7 @@ class Endpoint:
         self._deployments = dict(deployments)
         self._pool = ThreadPoolExecutor(max_workers=settings.n_threads, thread_name_prefix="pfl-line")
         self._shadow_pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="pfl-shadow")
-        self._n_shadows = 0
+        self._shadow_slots = threading.BoundedSemaphore(_MAX_SHADOWS_WAITING)
         self.n_shadows_dropped = 0
 
     @property
@@ -199,7 +199,10 @@ class Endpoint:
         finally:
             self.n_in_flight -= 1
             deployment.n_in_flight -= 1
-        deployment.note_duration((line.end_time or line.start_time) - line.start_time)
+        if not allow_stream:
+            # What a stream will take is not known yet: its generator has only been made.
+            deployment.note_duration((line.end_time or line.start_time) - line.start_time)
+
         answer = Answer(deployment, line, record, started, cancel)
         if allow_stream and line.status is Status.COMPLETED:
             answer.stream = _single_stream(line)
@@ -394,11 +397,10 @@ class Endpoint:
     def mirror(self, answer: Answer, make_inputs: Callable[[], dict[str, Any]]) -> None:
         """Let shadow deployments run the same request, after it was answered and with lower priority."""
         for spec in self._router.shadows(answer.deployment.spec):
-            if self._n_shadows >= _MAX_SHADOWS_WAITING or self.is_stopping:
+            if self.is_stopping or not self._shadow_slots.acquire(blocking=False):
                 self.n_shadows_dropped += 1
                 continue
 
-            self._n_shadows += 1
             self._shadow_pool.submit(self._run_shadow, self._deployments[spec.name], make_inputs(), answer.record)
 
     def _run_shadow(self, deployment: Deployment, inputs: dict[str, Any], primary: ServedRequest) -> None:
@@ -427,7 +429,7 @@ class Endpoint:
         except Exception:  # a shadow never disturbs anybody
             logger.exception("Shadow deployment %s failed.", deployment.name)
         finally:
-            self._n_shadows -= 1
+            self._shadow_slots.release()
 
 
 def failure_of(line: LineResult) -> PromptflowException:

@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -99,6 +100,10 @@ def run_server(app: EndpointApp, settings: ServerSettings, *, requires_key: bool
 @contextmanager
 def _quiet_end() -> Iterator[None]:
     """uvicorn raises the signal that stopped it again once it has stopped cleanly; by then it has done its work."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
     previous = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         yield

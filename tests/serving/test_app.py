@@ -278,6 +278,13 @@ def test_v1_streams_say_how_they_ended(chat: AsgiClient, store: Store) -> None:
     assert store.requests.get("s1").first_token_ms is not None
 
 
+def test_quickly_begun_streams_do_not_make_a_flow_count_as_fast(chat: AsgiClient) -> None:
+    for _ in range(30):
+        chat.post("/score", {"question": "a"}, headers={"accept": "text/event-stream"})
+
+    assert not chat.app.endpoint.main.is_fast
+
+
 def test_a_reader_who_leaves_stops_the_stream(chat: AsgiClient, store: Store) -> None:
     chat.request(
         "POST",

@@ -186,6 +186,7 @@ def test_user_code_is_traced_into_the_local_store_and_the_collector(
         return inner(x)
 
     sink = start_trace(collection="c", session="s")
+    assert sink is not None
     try:
         outer(1)
     finally:
@@ -201,3 +202,12 @@ def test_user_code_is_traced_into_the_local_store_and_the_collector(
     assert main(["trace", "delete", "--collection", "c", "--yes"]) == 0
     assert main(["trace", "list", "-o", "json"]) == 0
     assert capsys.readouterr().out.strip() == "[]"
+
+
+def test_an_unusable_store_never_stops_the_program(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PFL_DATABASE_URL", "nonsense://x")
+
+    assert start_trace() is None
+    assert "not kept" in caplog.text
