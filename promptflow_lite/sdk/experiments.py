@@ -486,7 +486,7 @@ def _code_files(node: ExperimentNode, experiment: Experiment) -> list[Path]:
         return [folder]
 
     written = {(experiment.path.parent / str(path)).resolve() for path in (node.body.get("outputs") or {}).values()}
-    return [folder / name for name in flow_files(folder, skip=home()) if folder / name not in written]
+    return [folder / name for name in flow_files(folder, skip=(home(),)) if folder / name not in written]
 
 
 class _Conversation:

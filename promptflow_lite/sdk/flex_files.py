@@ -108,7 +108,7 @@ def _copy_code(source: Path, target: Path) -> None:
         raise UserErrorException(f"Target path {target} exists and is not empty.", hint="Choose a new folder.")
 
     target.mkdir(parents=True, exist_ok=True)
-    for relative in list(flow_files(source, skip=target)):
+    for relative in list(flow_files(source, skip=(target,))):
         (target / relative).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source / relative, target / relative)
 

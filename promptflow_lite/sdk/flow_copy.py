@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from promptflow_lite.flow import DagFlow, FlexFlow, Flow, dump_yaml_text, load_yaml, parse_yaml
 from promptflow_lite.flow.overrides import inline_variants
+from promptflow_lite.settings import home
+
+logger = logging.getLogger("promptflow")
 
 ALWAYS_IGNORED = (
     ".git",
@@ -24,31 +28,42 @@ ALWAYS_IGNORED = (
 IGNORE_FILES = (".amlignore", ".gitignore")
 
 
-def copy_flow(flow: Flow, target: Path) -> Path:
+def copy_flow(flow: Flow, target: Path, *, max_files: int | None = None, max_file_bytes: int | None = None) -> Path:
     """Copy a flow's folder to `target` in the form in which it executes.
 
     Args:
         flow: The loaded flow, its includes materialised.
         target: A folder that is created; files in it are replaced.
+        max_files: Stop after so many files, with a warning.
+        max_file_bytes: Leave out larger files, with a warning.
 
     Returns:
         The flow file in the copy.
     """
     target.mkdir(parents=True, exist_ok=True)
-    for relative in flow_files(flow.root, skip=target):
+    for count, relative in enumerate(flow_files(flow.root, skip=(target, home()))):
+        if max_files is not None and count == max_files:
+            logger.warning("The copy of %s holds only its first %d files.", flow.root, max_files)
+            break
+
+        source = flow.root / relative
+        if max_file_bytes is not None and source.stat().st_size > max_file_bytes:
+            logger.warning("%s is larger than %d MiB and left out of the copy.", source, max_file_bytes >> 20)
+            continue
+
         destination = target / relative
         destination.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(flow.root / relative, destination)
+        shutil.copy2(source, destination)
 
     return _write_flow_file(flow, target)
 
 
-def flow_files(root: Path, *, skip: Path | None = None) -> Iterator[Path]:
+def flow_files(root: Path, *, skip: Collection[Path] = ()) -> Iterator[Path]:
     """Files of a folder relative to it, without those that its ignore file names and without caches.
 
     Args:
         root: The folder.
-        skip: A folder inside it to leave out as well.
+        skip: Folders inside it to leave out as well.
     """
     rules = IgnoreRules.of_folder(root)
     for folder, names, files in os.walk(root):
@@ -57,7 +72,7 @@ def flow_files(root: Path, *, skip: Path | None = None) -> Iterator[Path]:
             name
             for name in names
             if name not in ALWAYS_IGNORED
-            and here / name != skip
+            and here / name not in skip
             and not rules.ignores((here / name).relative_to(root), is_folder=True)
         )
         for name in sorted(files):

@@ -16,13 +16,20 @@ from promptflow_lite.sdk.run_info import flow_run_info, node_run_info
 from promptflow_lite.settings import env
 from promptflow_lite.store import Store
 
+SNAPSHOT_MAX_FILES = 5_000
+SNAPSHOT_MAX_FILE_BYTES = 32 << 20
 ARTIFACTS_UP_TO = 1_000
 """Runs with more lines have no record file a line unless `PFL_RUN_ARTIFACTS=all`; the store has every record."""
 
 
 def write_snapshot(flow: Flow, output_path: str | Path) -> Path:
     """Copy the flow as it executes into the run's `snapshot` folder; returns the copied flow file."""
-    return copy_flow(flow, Path(output_path) / "snapshot")
+    return copy_flow(
+        flow,
+        Path(output_path) / "snapshot",
+        max_files=SNAPSHOT_MAX_FILES,
+        max_file_bytes=SNAPSHOT_MAX_FILE_BYTES,
+    )
 
 
 def write_run_files(store: Store, record: RunRecord, *, flow: Flow | None = None) -> None:
