@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from contextlib import suppress
 from typing import Any
 
 from promptflow_lite.cli import render
 from promptflow_lite.cli.arguments import parse_environment, parse_inputs
 from promptflow_lite.cli.serve import register_flow_serve
-from promptflow_lite.errors import UsageError
+from promptflow_lite.errors import PromptflowException, UsageError
 
 
 def register(groups: Any) -> None:
@@ -215,7 +216,21 @@ def _validate(args: Namespace) -> int:
         for problem in problems:
             render.note(f"{problem.where or args.source}: {problem.message} {problem.hint}")
 
+    if not errors:
+        _write_tools_file(args.source)
+
     return 1 if errors else 0
+
+
+def _write_tools_file(source: str) -> None:
+    """Leave `.promptflow/flow.tools.json` beside a DAG flow, as editors expect; a read-only folder is no failure."""
+    from promptflow_lite.flow import DagFlow, load_flow
+    from promptflow_lite.sdk.tool_metadata import write_tools_file
+
+    with suppress(OSError, PromptflowException):
+        flow = load_flow(source, include=False)
+        if isinstance(flow, DagFlow):
+            write_tools_file(flow)
 
 
 def _save(args: Namespace) -> int:

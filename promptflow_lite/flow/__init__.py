@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from promptflow_lite.flow.chat_messages import PromptResult, parse_chat, render_chat, render_prompt
     from promptflow_lite.flow.schema import SCHEMA_KINDS, json_schema
     from promptflow_lite.flow.signature import ModuleOutline, ToolParameter, ToolSignature, read_module
-    from promptflow_lite.flow.snapshot import FlowSnapshot, describe_flow, flow_tools, render_mermaid
+    from promptflow_lite.flow.snapshot import FlowSnapshot, describe_flow, render_mermaid
     from promptflow_lite.flow.templates import check_template, render_template, template_variables
     from promptflow_lite.flow.validate import validate_flow
 
@@ -82,7 +82,6 @@ __all__ = [
     "describe_flow",
     "dump_yaml_text",
     "find_flow_file",
-    "flow_tools",
     "is_dropped_literal",
     "json_schema",
     "load_flow",
@@ -119,7 +118,6 @@ _MODULE_BY_NAME = {
     "read_module": "signature",
     "FlowSnapshot": "snapshot",
     "describe_flow": "snapshot",
-    "flow_tools": "snapshot",
     "render_mermaid": "snapshot",
     "check_template": "templates",
     "render_template": "templates",

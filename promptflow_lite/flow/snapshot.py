@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from promptflow_lite._utils.jsonable import dumps_bytes, loads
@@ -16,9 +15,7 @@ from promptflow_lite.flow.loader import load_flow
 from promptflow_lite.flow.model import DagFlow, FlexFlow, Flow, InputSpec, NodeSpec, OutputSpec
 from promptflow_lite.flow.node_checks import FlowFiles
 from promptflow_lite.flow.references import Reference
-from promptflow_lite.flow.signature import read_module
-from promptflow_lite.flow.templates import template_variables
-from promptflow_lite.flow.yaml_io import load_yaml, read_text
+from promptflow_lite.flow.yaml_io import load_yaml
 
 _DRAWN = {
     "llm": ("[[", "]]"),
@@ -273,38 +270,3 @@ def _mermaid_edges(edges: Iterable[EdgeSnapshot], ids: dict[tuple[str, str], str
 def _caption(text: str) -> str:
     escapes = {"&": "#amp;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "#": "#35;"}
     return re.sub(r'[&"<>#]', lambda match: escapes[match.group()], text)
-
-
-# --- tool metadata -------------------------------------------------------------------------------------------------
-
-
-def flow_tools(path: str | os.PathLike[str] | Flow) -> dict[str, Any]:
-    """What `flow.tools.json` holds: the inputs of each source file, read without running it.
-
-    Files that cannot be read or define no single tool are left out; `validate_flow` reports them.
-    """
-    flow = load_flow(path, include=False) if isinstance(path, str | os.PathLike) else path
-    code: dict[str, Any] = {}
-    if isinstance(flow, DagFlow):
-        files = FlowFiles.of(flow.path.parent, flow.additional_includes)
-        for node in flow.nodes:
-            name = node.source.path if node.source else None
-            file = files.find(name) if name else None
-            entry = _tool_entry(node, name, file) if name and file else None
-            if name and entry:
-                code[name] = entry
-
-    return {"package": {}, "code": code}
-
-
-def _tool_entry(node: NodeSpec, name: str, file: Path) -> dict[str, Any] | None:
-    try:
-        text = read_text(file)
-        if node.type == "python":
-            tools = read_module(text, str(file)).tools
-            return tools[0].to_dict(name) if len(tools) == 1 else None
-
-        inputs = {variable: {"type": [kind]} for variable, kind in template_variables(text).items()}
-        return {"type": node.type, "inputs": inputs, "source": name}
-    except (PromptflowException, RecursionError):
-        return None

@@ -42,7 +42,8 @@ def code_tools(flow: str | os.PathLike[str] | DagFlow) -> dict[str, Any]:
 def write_tools_file(flow: DagFlow) -> Path:
     """Write `.promptflow/flow.tools.json` of a flow: its own tools and the package tools that it uses."""
     used = {node.source.tool for node in flow.nodes if node.source and node.source.tool}
-    data = {"package": {name: tool for name, tool in package_tools().items() if name in used}, "code": code_tools(flow)}
+    offered = package_tools() if used else {}
+    data = {"package": {name: tool for name, tool in offered.items() if name in used}, "code": code_tools(flow)}
     target = flow.path.parent / ".promptflow" / TOOLS_FILE
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(data, indent=4, ensure_ascii=False, default=str), encoding="utf-8")

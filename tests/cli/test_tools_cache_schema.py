@@ -140,3 +140,13 @@ def test_a_container_build_has_all_it_needs_and_no_secrets(pfl: Any, folder: Pat
 def test_the_cloud_command_says_what_to_use(capsys: pytest.CaptureFixture[str]) -> None:
     assert azure.main() == 1
     assert "pfl run create" in capsys.readouterr().err
+
+
+def test_valid_flow_gets_its_tools_file(pfl: Any, folder: Path) -> None:
+    pfl("flow", "validate", "--source", "f")
+
+    tools = json.loads((folder / "f/.promptflow/flow.tools.json").read_text())
+    assert tools == {
+        "package": {},
+        "code": {"n.py": {"type": "python", "inputs": {"a": {"type": ["string"]}}, "source": "n.py", "function": "n"}},
+    }

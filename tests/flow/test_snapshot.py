@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from promptflow_lite.flow import describe_flow, flow_tools, load_flow, render_mermaid
+from promptflow_lite.flow import describe_flow, load_flow, render_mermaid
 
 FLOW = """\
 description: A test
@@ -109,23 +109,3 @@ def test_flex_and_prompty_are_described(tmp_path):
     assert (flex.kind, flex.entry, flex.files) == ("flex", "m:run", ("m.py",))
     assert "m:run" in render_mermaid(flex)
     assert (prompty.kind, prompty.template) == ("prompty", "user:\nhi\n")
-
-
-def test_tool_metadata_is_read_from_source(folder):
-    code = flow_tools(folder)["code"]
-
-    assert code["split.py"] == {
-        "type": "python",
-        "function": "split",
-        "source": "split.py",
-        "inputs": {
-            "x": {"type": ["string"]},
-            "q": {"type": ["string"], "default": "d"},
-            "n": {"type": ["int"], "default": 2},
-            "mode": {"type": ["string"], "default": "a", "enum": ["a", "b"]},
-            "c": {"type": ["OpenAIConnection"]},
-            "k": {"type": ["list"]},
-        },
-    }
-    assert code["ask.jinja2"]["inputs"] == {"text": {"type": ["string"]}, "pic": {"type": ["image"]}}
-    assert "missing.py" not in code
