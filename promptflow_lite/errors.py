@@ -844,6 +844,11 @@ class JinjaTemplateError(CoreError):
 
     code = "template.render"
 
+    @property
+    def error_codes(self) -> list[str]:
+        family = "ToolValidationError" if self.target == "Tool" else "CoreError"
+        return ["UserError", family, "JinjaTemplateError"]
+
 
 class ChatAPIInvalidRoleError(CoreError):
     """A prompty's text does not start with a role."""

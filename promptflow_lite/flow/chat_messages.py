@@ -120,7 +120,8 @@ def render_chat(
     if join_lists or (images and not for_prompty):  # an image in a list counts only on a line of its own
         variables = {name: _join_lists(value) for name, value in variables.items()}
 
-    text = render_template(template, guard_variables(variables, escape))
+    target = "Core" if for_prompty else "Tool"
+    text = render_template(template, guard_variables(variables, escape), target=target)
     messages = parse_chat(text, images, image_detail=image_detail, for_prompty=for_prompty)
     return _without_guards(messages) if _GUARD in text else messages
 

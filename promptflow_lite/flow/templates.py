@@ -15,8 +15,13 @@ Render = Callable[[Mapping[str, Any]], str]
 _IMAGE_PLACEHOLDER = re.compile(r"!\[\s*image\s*\]\(\{\{\s*([^\s{}]+)\s*\}\}\)")
 
 
-def render_template(text: str, variables: Mapping[str, Any]) -> str:
+def render_template(text: str, variables: Mapping[str, Any], *, target: str = "Tool") -> str:
     """Fill in a template; undefined variables print nothing.
+
+    Args:
+        text: The template.
+        variables: What it may read.
+        target: Who renders, for the error record: `Tool` for nodes, `Core` for prompty files.
 
     Raises:
         JinjaTemplateError: the template cannot be parsed or fails while it renders.
@@ -28,6 +33,7 @@ def render_template(text: str, variables: Mapping[str, Any]) -> str:
             f"Failed to render jinja template: {type(error).__name__}: {error}. "
             "Please modify your prompt to fix the issue.",
             hint="Check the template's syntax and what its variables hold.",
+            target=target,
             error_type=type(error).__name__,
         ) from error
 

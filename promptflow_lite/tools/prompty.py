@@ -97,7 +97,7 @@ class PromptyCall:
         """The rendered text of a completion prompty."""
         from promptflow_lite.flow import render_template
 
-        return render_template(self.flow.template, self.select_inputs(values))
+        return render_template(self.flow.template, self.select_inputs(values), target="Core")
 
     def render(self, values: Mapping[str, Any]) -> str:
         """What would be sent: the messages as Python text, or the rendered text of a completion prompty."""

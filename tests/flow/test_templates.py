@@ -48,6 +48,13 @@ def test_failures_and_escapes_from_the_sandbox_are_template_errors(template):
         render_template(template, {"a": "x"})
 
 
+@pytest.mark.parametrize(("target", "family"), [("Tool", "ToolValidationError"), ("Core", "CoreError")])
+def test_codes_of_a_failure_say_who_rendered(target, family):
+    with pytest.raises(JinjaTemplateError) as caught:
+        render_template("{{ a.b.c }}", {}, target=target)
+    assert caught.value.error_codes == ["UserError", family, "JinjaTemplateError"]
+
+
 def test_the_sandbox_can_be_switched_off(monkeypatch):
     monkeypatch.setenv("PF_USE_SANDBOX_FOR_JINJA", "false")
     assert "str" in render_template("{{ a.__class__ }}", {"a": "x"})
