@@ -201,7 +201,7 @@ def test_a_losing_cell_is_stopped_and_left_out_of_the_tests(
     flow: Path, data: Path, model: FakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("promptflow_lite.sdk.grids._LOOK_INTERVAL_S", 0.0)
-    rows = [{"text": f"bad film {i}", "label": "bad"} for i in range(3000)]
+    rows = [{"text": f"bad film {i}", "label": "bad"} for i in range(600)]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with Client() as client:
         result = client.grids.run(
