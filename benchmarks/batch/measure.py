@@ -3,7 +3,7 @@
 Compared in the same run with a floor (a bare loop that renders, calls, dumps JSON and inserts into SQLite) and, with
 `--peer`, with Microsoft's `promptflow` from PyPI in an environment of its own. Prints figures, judges nothing.
 
-    python benchmarks/batch/measure.py [--rows 10000] [--memory-rows 100000] [--repeat 3] [--peer] [--json FILE]
+    python benchmarks/batch/measure.py [--rows 10000] [--memory-rows 100000] [--repeat 3] [--peer]
 """
 
 from __future__ import annotations
@@ -105,15 +105,16 @@ def floor(data: Path, folder: Path) -> float:
     return float(run(sys.executable, "-c", FLOOR, FLOW, data, folder / "floor.sqlite").stdout)
 
 
-def peer(data: Path, folder: Path) -> float:
-    """Wall seconds of the original over the same rows, in a fresh virtual environment."""
-    run(sys.executable, "-m", "venv", folder / "peer")
-    python = folder / "peer" / "bin" / "python"
-    run(python, "-m", "pip", "install", "--quiet", *PEER_PACKAGES)
+def peer(data: Path, folder: Path, environment_folder: Path) -> Ended:
+    """The original over the same rows; its environment is made unless it is there."""
+    python = environment_folder / "bin" / "python"
+    if not python.exists():
+        run(sys.executable, "-m", "venv", environment_folder)
+        run(python, "-m", "pip", "install", "--quiet", *PEER_PACKAGES)
     flow = shutil.copytree(FLOW, folder / "peer-flow")
     create = [python, "-m", "promptflow._cli._pf.entry", "run", "create", "--flow", flow, "--data", data]
     environment = {"PF_HOME_DIRECTORY": str(folder / "peer-home"), "PF_TRACING_SKIP_LOCAL_SETUP": "true"}
-    return run(*create, "--column-mapping", "text=${data.text}", environment=environment).wall_s
+    return run(*create, "--column-mapping", "text=${data.text}", environment=environment)
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, float]:
@@ -129,6 +130,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, float]:
         "rows": options.rows,
         "run_rows_per_s": options.rows / min(seconds for _, seconds in runs),
         "command_rows_per_s": options.rows / min(ended.wall_s for ended, _ in runs),
+        "command_cpu_s": min(ended.cpu_s for ended, _ in runs),
         "floor_rows_per_s": options.rows / min(floors),
         "memory_rows": options.memory_rows,
         "peak_memory_mb": memory.peak_mb,
@@ -138,9 +140,14 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, float]:
     figures["floor_over_run"] = figures["floor_rows_per_s"] / figures["run_rows_per_s"]
     if options.peer:
         few = write_rows(folder / "few.jsonl", PEER_ROWS)
-        figures["peer_rows_per_s"] = PEER_ROWS / peer(few, folder)
-        figures["same_rows_per_s"] = PEER_ROWS / ours(few, home)[0].wall_s
-        figures["same_rows_over_peer"] = figures["same_rows_per_s"] / figures["peer_rows_per_s"]
+        theirs = peer(few, folder, options.peer_environment or folder / "peer")
+        same, _ = ours(few, home)
+        figures["peer_rows_per_s"] = PEER_ROWS / theirs.wall_s
+        figures["same_rows_per_s"] = PEER_ROWS / same.wall_s
+        figures["peer_cpu_s"] = theirs.cpu_s
+        figures["same_cpu_s"] = same.cpu_s
+        figures["wall_ratio"] = theirs.wall_s / same.wall_s
+        figures["cpu_ratio"] = theirs.cpu_s / same.cpu_s
     return figures
 
 
@@ -150,6 +157,7 @@ def main() -> None:
     parser.add_argument("--memory-rows", type=int, default=100_000)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--peer", action="store_true", help="Also install and run promptflow from PyPI.")
+    parser.add_argument("--peer-environment", type=Path, help="Where that is installed, to keep it.")
     parser.add_argument("--json", type=Path, help="Write the figures here, too.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="pfl-bench-") as folder:
