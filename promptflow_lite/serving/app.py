@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from promptflow_lite._utils.jsonable import dumps_bytes
 from promptflow_lite.errors import PromptflowException
 from promptflow_lite.records import Status
-from promptflow_lite.serving.access import ANYBODY, Principal
+from promptflow_lite.serving.access import Principal
 from promptflow_lite.serving.call import Call, ClientGoneError, Receive, Scope, Send, SlowBodyError, read_body
 from promptflow_lite.serving.endpoint import CLIENT_GONE, Answer, Endpoint, failure_of
 from promptflow_lite.serving.faults import Headers, body_of, headers_of, status_of
@@ -243,6 +243,3 @@ class Responder:
             headers = [*headers, (b"connection", b"close")]
 
         await self.json(status, dumps_bytes(body_of(error)), headers)
-
-
-__all__ = ["ANYBODY", "App", "EndpointApp", "Responder"]

@@ -132,7 +132,12 @@ def create_app(
         on_batch=watchers,
     )
     endpoint = Endpoint(spec, deployments, gate=gate, recorder=recorder, settings=settings)
-    metrics = ServingMetrics(spec.name, in_flight=lambda: endpoint.n_in_flight, waiting=lambda: recorder.n_waiting)
+    metrics = ServingMetrics(
+        spec.name,
+        in_flight=lambda: endpoint.n_in_flight,
+        waiting=lambda: recorder.n_waiting,
+        dropped=lambda: endpoint.n_shadows_dropped,
+    )
     watchers.insert(0, metrics.observe)
     follower = _Follower(endpoint, sources, settings) if store is not None else None
     parts = RestParts(add_feedback=store.requests.add_feedback if store else _forget, metrics=metrics, store=store)

@@ -34,7 +34,6 @@ from promptflow_lite.serving.access import Gate, Principal
 from promptflow_lite.serving.call import Call, ClientGoneError, Receive, wait_until_gone
 from promptflow_lite.serving.deployment import Deployment
 from promptflow_lite.serving.faults import body_of, status_of
-from promptflow_lite.serving.metrics import ServingMetrics
 from promptflow_lite.serving.recorder import Recorder
 from promptflow_lite.serving.routing import Router
 from promptflow_lite.tracing import TraceContext, use_context
@@ -104,7 +103,6 @@ class Endpoint:
         self.gate = gate
         self.recorder = recorder
         self.settings = settings
-        self.metrics: ServingMetrics | None = None
         self.n_in_flight = 0
         self.is_stopping = False
         self._router = Router(spec)

@@ -21,7 +21,14 @@ class ServingMetrics:
     Thread: `observe` is called by the recorder's thread, `render` by any.
     """
 
-    def __init__(self, endpoint: str, *, in_flight: Callable[[], int], waiting: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        in_flight: Callable[[], int],
+        waiting: Callable[[], int],
+        dropped: Callable[[], int] = lambda: 0,
+    ) -> None:
         prometheus: Any = require("prometheus_client", extra="serve", feature="Metrics")
         self._prometheus = prometheus
         self.registry = prometheus.CollectorRegistry()
@@ -46,6 +53,7 @@ class ServingMetrics:
         }
         self._gauge("pfl_requests_in_flight", "Requests being answered; scale on this", in_flight)
         self._gauge("pfl_requests_waiting_for_record", "Answered requests not yet committed", waiting)
+        self._gauge("pfl_shadow_requests_dropped", "Requests that shadows were too busy to run", dropped)
 
     def _gauge(self, name: str, text: str, read: Callable[[], int]) -> None:
         gauge = self._prometheus.Gauge(name, text, ("endpoint",), registry=self.registry)

@@ -8,8 +8,6 @@ from promptflow_lite._utils.jsonable import dumps_bytes
 
 DONE = b"data: [DONE]\n\n"
 """How the OpenAI protocol ends a stream."""
-KEEP_ALIVE = b": keep-alive\n\n"
-"""A comment that clients ignore and that keeps idle connections open."""
 
 
 def data_event(value: Any) -> bytes:
