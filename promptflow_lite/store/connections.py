@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from promptflow_lite._utils.jsonable import dumps_strict, loads
 from promptflow_lite.store.database import Database
@@ -19,7 +18,7 @@ class ConnectionRepository:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        insert: Any = (sqlite if database.is_sqlite else postgresql).insert(connections)
+        insert = database.insert(connections)
         self._upsert = insert.on_conflict_do_update(index_elements=["name"], set_={"record": insert.excluded.record})
 
     def put(self, record: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
@@ -62,6 +62,17 @@ class Database:
         """A write transaction; on SQLite it takes the write lock at once, so it never fails half-way for it."""
         with self._writer.begin() as connection:
             yield connection
+
+    def insert(self, table: Table) -> Any:
+        """An `INSERT` of this database's dialect, with `on_conflict_do_update`; loads that dialect only."""
+        if self.is_sqlite:
+            from sqlalchemy.dialects import sqlite
+
+            return sqlite.insert(table)
+
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
 
     def close(self) -> None:
         self.engine.dispose()

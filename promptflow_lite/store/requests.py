@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Select, delete, func, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ColumnElement
 
 from promptflow_lite._utils.jsonable import dumps, loads
@@ -26,7 +25,7 @@ class RequestRepository:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._insert: Any = (sqlite if database.is_sqlite else postgresql).insert
+        self._insert = database.insert
         marks = ", ".join("?" * len(_COLUMNS))
         self._insert_sql = f"INSERT INTO requests ({', '.join(_COLUMNS)}) VALUES ({marks})"  # noqa: S608
 

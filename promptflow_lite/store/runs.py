@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Insert, Select, delete, func, insert, literal, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from promptflow_lite._utils.jsonable import dumps, loads
 from promptflow_lite._utils.text import did_you_mean
@@ -46,10 +45,9 @@ class RunRepository:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        dialect: Any = sqlite if database.is_sqlite else postgresql
-        self._upsert_lines = _upsert(dialect.insert(lines), ("run_id", "line_number"), LINE_COLUMNS)
+        self._upsert_lines = _upsert(database.insert(lines), ("run_id", "line_number"), LINE_COLUMNS)
         self._upsert_aggregations = _upsert(
-            dialect.insert(aggregations), ("run_id", "node"), ("run_id", "node", "position", "result")
+            database.insert(aggregations), ("run_id", "node"), ("run_id", "node", "position", "result")
         )
         self._upsert_lines_sql = str(self._upsert_lines.compile(dialect=database.engine.dialect))
 
