@@ -25,6 +25,8 @@ ALWAYS_IGNORED = (
     ".pytest_cache",
     ".ruff_cache",
 )
+SECRET_FILES = (".env",)
+"""Never copied: runs and images must not carry the author's keys."""
 IGNORE_FILES = (".amlignore", ".gitignore")
 
 
@@ -77,6 +79,9 @@ def flow_files(root: Path, *, skip: Collection[Path] = ()) -> Iterator[Path]:
         )
         for name in sorted(files):
             relative = (here / name).relative_to(root)
+            if name in SECRET_FILES:
+                continue
+
             if not rules.ignores(relative, is_folder=False) and (here / name).is_file():
                 yield relative
 

@@ -31,3 +31,16 @@ def test_a_changed_tool_and_mapping_are_named(tmp_path: Path, capsys: pytest.Cap
     assert "+    return x * 2" in found["flow/a.py"].patch
     assert code == 0
     assert capsys.readouterr().out.strip() == "[]"
+
+
+def test_a_runs_snapshot_leaves_out_the_env_file(tmp_path: Path) -> None:
+    flow = graph_flow(tmp_path / "flow", "a")
+    (flow / ".env").write_text("OPENAI_API_KEY=sk-secret\n")
+    data = tmp_path / "data.jsonl"
+    data.write_text('{"x": "1"}\n')
+
+    record = Client().runs.create(RunRequest(flow=str(flow), data=data, name="r", column_mapping={"x": "${data.x}"}))
+
+    snapshot = Path(record.output_path or "") / "snapshot"
+    assert (snapshot / "a.py").is_file()
+    assert not (snapshot / ".env").exists()
