@@ -229,6 +229,7 @@ def settle(page: Any) -> None:
     """Wait until the page has drawn what the server sent."""
     page.wait_for_timeout(300)
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=30_000)
+    page.wait_for_function("() => !document.querySelector('[data-testid=stSkeleton]')", timeout=30_000)
     page.wait_for_timeout(900)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from promptflow_lite.connections import OpenAIConnection
 from promptflow_lite.records import Status
 from promptflow_lite.sdk.client import Client
 from promptflow_lite.sdk.resources import bundled
@@ -127,6 +128,30 @@ def test_a_selected_line_shows_its_trace(flow_folder: Path) -> None:
 
     spans = components(at)[-1]["spans"]
     assert [span["name"] for span in spans] == ["line 1", "classify", "clean"]
+
+
+def test_a_label_is_stored_and_the_next_output_comes(flow_folder: Path) -> None:
+    with Client() as client:
+        fill_store(client, "base", flow_folder, n_lines=3)
+        at = open_page("annotate", run="base")
+        first = at.code[0].value
+
+        at.button(key="label-good").click().run()
+
+        assert not at.exception
+        assert [label.value for label in client.labels.list(["base"])] == ["good"]
+        assert at.code[0].value != first
+
+
+def test_secrets_of_a_connection_are_never_shown(workspace_folder: Path) -> None:
+    secret = "sk-very-secret"
+    with Client() as client:
+        client.connections.create_or_update(OpenAIConnection(api_key=secret, name="open_ai"))
+
+    at = open_page("connections")
+
+    assert secret not in texts(at)
+    assert secret not in at.dataframe[0].value.to_csv()
 
 
 def test_a_flow_outside_of_the_workspace_is_refused(workspace_folder: Path) -> None:

@@ -37,8 +37,8 @@ def try_box(models: list[ModelCard]) -> None:
         return
 
     st.markdown("#### Try it")
-    left, right = st.columns([3, 1], vertical_alignment="bottom")
-    prompt = left.text_area("Prompt", "Name three colours.", height=90, key="model_prompt")
+    left, right = st.columns([3, 1])
+    prompt = left.text_area("Prompt", "Name three colours.", height=122, key="model_prompt")
     model = right.selectbox("Model", installed, key="model_choice")
     tokens = right.number_input("Tokens at most", 1, 1024, 64, key="model_tokens")
     if st.button("Ask", type="primary", icon=":material/play_arrow:", key="model_ask"):

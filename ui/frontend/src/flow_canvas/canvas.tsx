@@ -172,6 +172,7 @@ function Canvas({ data, log, refresh }: Props) {
     <div
       className="canvas"
       ref={root}
+      tabIndex={-1}
       onKeyDown={onKeyDown}
       onDragOver={(event) => {
         event.preventDefault();
@@ -233,11 +234,15 @@ function Canvas({ data, log, refresh }: Props) {
         }}
         onNodeDoubleClick={(_, node) => !readonly && node.deletable && setRenaming(node.id)}
         onEdgeClick={(_, edge) => setEdgeSelected(edge.id)}
-        onPaneClick={() => setEdgeSelected(null)}
+        onPaneClick={() => {
+          setEdgeSelected(null);
+          root.current?.focus();
+        }}
         onConnect={connect}
         onConnectEnd={() => setTimeout(() => setRefused(""), 2500)}
         isValidConnection={isValid}
         onDelete={({ nodes: gone, edges: cut }) => {
+          root.current?.focus(); // what had the focus is gone, and Ctrl+Z shall still reach the canvas
           const ids = gone.map((node) => node.id);
           if (ids.length) {
             emit({ op: "delete", nodes: ids });
