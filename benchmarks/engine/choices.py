@@ -18,6 +18,7 @@ from benchmarks.engine.common import (
     replay,
     report,
     timed,
+    trie_size,
 )
 
 INSTRUCTIONS = (
@@ -83,20 +84,6 @@ def _score(engine: Any, prompts: list[list[int]], rows: list[dict[str, Any]]) ->
         "generated_tokens": after.generated_tokens - before.generated_tokens,
         "accuracy": round(right / len(rows), 3),
     }
-
-
-def trie_size(prompts: list[list[int]]) -> int:
-    """Distinct prefixes: the fewest tokens that can be evaluated."""
-    root: dict[int, Any] = {}
-    count = 0
-    for prompt in prompts:
-        node = root
-        for token in prompt:
-            if token not in node:
-                node[token] = {}
-                count += 1
-            node = node[token]
-    return count
 
 
 if __name__ == "__main__":

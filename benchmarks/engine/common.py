@@ -119,5 +119,19 @@ def open_llama(engine: Engine, args: argparse.Namespace) -> Any:
     )
 
 
+def trie_size(prompts: list[list[int]]) -> int:
+    """Distinct prefixes: the fewest tokens that can be evaluated."""
+    root: dict[int, Any] = {}
+    count = 0
+    for prompt in prompts:
+        node = root
+        for token in prompt:
+            if token not in node:
+                node[token] = {}
+                count += 1
+            node = node[token]
+    return count
+
+
 def report(name: str, **figures: Any) -> None:
     print(json.dumps({"benchmark": name, **figures}, indent=2))

@@ -1,4 +1,4 @@
-"""Short prompts, long answers: eight rows together against one at a time, on the same engine.
+"""Short prompts, long answers: rows together, one at a time on the same engine, and in the usual loop.
 
 python -m benchmarks.engine.generation --threads 1
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 
-from benchmarks.engine.common import Timing, drain, open_engine, parser, report, timed, words
+from benchmarks.engine.common import Timing, drain, open_engine, open_llama, parser, report, timed, words
 from promptflow_lite.engine import Generation
 from promptflow_lite.engine.sampling import SamplingSettings
 
@@ -26,23 +26,37 @@ def main() -> None:
         return [Generation(tokens=prompt, sampling=endless, max_tokens=args.new) for prompt in prompts]
 
     drain(engine, requests(99)[:1])
+    llama = open_llama(engine, args)
+    endless_map = {str(token): -100.0 for token in engine.model.end_tokens}
+    n_single = max(args.rows // 4, 1)
+    scale = args.rows / n_single
     ratios = []
     for repeat in range(args.repeats):
-        single, together = Timing(), Timing()
+        single, together, loop = Timing(), Timing(), Timing()
         with timed(single):
-            for request in requests(2 * repeat)[: max(args.rows // 4, 1)]:
+            for request in requests(3 * repeat)[:n_single]:
                 drain(engine, [request])
+        with timed(loop):
+            for request in requests(3 * repeat + 2)[:n_single]:
+                llama.create_completion(
+                    list(request.tokens), max_tokens=args.new, temperature=0.0, logit_bias=endless_map
+                )
         with timed(together):
-            drain(engine, requests(2 * repeat + 1))
-        ratios.append(together.ratio(single, args.rows / max(args.rows // 4, 1)))
+            drain(engine, requests(3 * repeat + 1))
+        ratios.append({"single": together.ratio(single, scale), "loop": together.ratio(loop, scale)})
     report(
         "generation",
         rows=args.rows,
         new_tokens=args.new,
-        times_one_at_a_time={kind: statistics.median(ratio[kind] for ratio in ratios) for kind in ("wall", "cpu")},
+        times_one_at_a_time=_medians(ratios, "single"),
+        times_the_loop=_medians(ratios, "loop"),
         all=ratios,
     )
     engine.close()
+
+
+def _medians(ratios: list[dict[str, dict[str, float]]], name: str) -> dict[str, float]:
+    return {kind: statistics.median(ratio[name][kind] for ratio in ratios) for kind in ("wall", "cpu")}
 
 
 if __name__ == "__main__":

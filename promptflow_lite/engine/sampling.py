@@ -50,7 +50,7 @@ class SamplingSettings:
     @property
     def is_plain_greedy(self) -> bool:
         has_penalty = self.repeat_penalty != 1.0 or self.frequency_penalty != 0.0 or self.presence_penalty != 0.0
-        return self.temperature <= 0.0 and not has_penalty and not self.logit_bias
+        return self.temperature <= 0.0 and not has_penalty
 
 
 def log_softmax_at(logits: Logits, tokens: Sequence[int]) -> list[float]:
@@ -187,6 +187,8 @@ class Sampler:
         Raises:
             GrammarError: no token can continue the answer.
         """
+        if self._chain is None and self.settings.logit_bias:
+            logits = self._biased(logits)
         if self._grammar is None:
             token = int(logits.argmax()) if self._chain is None else self._draw(self._candidates(logits))
         elif n_left <= self.settings.n_closing:
@@ -215,6 +217,12 @@ class Sampler:
                 self._is_escaped = True
             elif byte == ord('"'):
                 self._is_in_string = not self._is_in_string
+
+    def _biased(self, logits: Logits) -> Logits:
+        biased = logits.copy()
+        for token, bias in self.settings.logit_bias:
+            biased[token] += bias
+        return biased
 
     def _candidates(self, logits: Logits) -> npt.NDArray[Any]:
         candidates = np.zeros(len(logits), _CANDIDATE)

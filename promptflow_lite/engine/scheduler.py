@@ -363,6 +363,10 @@ class Scheduler:
             self._keep_or_release(row)
         row.phase = Phase.DONE
 
+    def _idle_budget(self) -> int:
+        """Fewer tails are kept while rows wait: their cells would slow every token of the batch."""
+        return self.settings.idle_cells // 8 if len(self._waiting) else self.settings.idle_cells
+
     def _keep_or_release(self, row: Row) -> None:
         is_complete = self.tree.ready_depth(row.seq) == row.n_path
         if not is_complete or self.settings.n_cached == 0:
@@ -374,7 +378,7 @@ class Scheduler:
             self.tree.operations.append(Remove(row.seq, row.n_path + n_own))
         self.tree.retire(row.seq, row.tokens[row.n_path : row.n_path + n_own])
         before = set(self.tree.idle)
-        self.tree.trim_idle(self.settings.idle_cells)
+        self.tree.trim_idle(self._idle_budget())
         self._free_seqs += sorted(before - set(self.tree.idle))
         while len(self.tree.idle) > self.settings.n_cached:
             self._release(self.tree.idle[0])
