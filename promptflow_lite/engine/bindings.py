@@ -22,7 +22,7 @@ import numpy.typing as npt
 from promptflow_lite._utils.imports import require
 from promptflow_lite.engine.kv import Copy, Operation
 from promptflow_lite.engine.settings import EMBEDDING_TOKENS, EngineSettings
-from promptflow_lite.errors import EngineError, ModelLoadError, ModelNotFoundError
+from promptflow_lite.errors import EngineError, EngineRequestError, ModelLoadError, ModelNotFoundError
 
 logger = logging.getLogger(__name__)
 
@@ -177,6 +177,38 @@ class LlamaModel:
         """Text of the `bos` or `eos` token; empty when the model has none."""
         token = int(getattr(self.library, f"llama_vocab_{name}")(self.vocabulary))
         return self.piece(token, special=True).decode("utf-8", "replace") if token >= 0 else ""
+
+
+_CONVERSIONS = {"q8_0": 7, "q4_0": 2}
+"""Name -> file type of the library."""
+
+
+def convert_weights(source: Path, target: Path, weights: str) -> None:
+    """Write a copy of a model in another quantisation; the target appears only when it is complete.
+
+    Raises:
+        EngineRequestError: the quantisation is unknown.
+        ModelLoadError: the file cannot be converted.
+    """
+    if weights not in _CONVERSIONS:
+        raise EngineRequestError(f"weights is {weights!r}; known are {', '.join(_CONVERSIONS)}.", field="weights")
+
+    library = load_library()
+    parameters = library.llama_model_quantize_default_params()
+    parameters.ftype = _CONVERSIONS[weights]
+    parameters.allow_requantize = True
+    parameters.nthread = available_cores()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(f".{os.getpid()}")
+    code = int(library.llama_model_quantize(os.fsencode(source), os.fsencode(partial), ctypes.byref(parameters)))
+    if code != 0:
+        partial.unlink(missing_ok=True)
+        reason = "; ".join(_recent_errors)
+        raise ModelLoadError(
+            f"The model file {str(source)!r} cannot be converted to {weights}: {reason}", reason=reason
+        )
+
+    partial.replace(target)
 
 
 class Batch:

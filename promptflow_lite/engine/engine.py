@@ -31,6 +31,7 @@ from promptflow_lite.engine.step import EngineStats, Row
 from promptflow_lite.engine.streams import PIECE, StreamScheduler
 from promptflow_lite.engine.worker import Delta, Event, Finished, Job, Scored, TokenChoice, Worker
 from promptflow_lite.errors import EngineBusyError, EngineClosedError, EngineError, EngineTimeoutError
+from promptflow_lite.settings import home
 
 if TYPE_CHECKING:
     from promptflow_lite.engine.bindings import EmbeddingContext
@@ -124,7 +125,7 @@ class Engine:
         from promptflow_lite.engine.sampling import SamplerFactory
 
         self.path = path
-        self.model = bindings.LlamaModel(path, settings or EngineSettings())
+        self.model = bindings.LlamaModel(_weights_file(path, settings), settings or EngineSettings())
         self.settings = _resolve(settings or EngineSettings(), self.model)
         self._context = bindings.LlamaContext(self.model, self.settings, n_sequences=_n_sequences(self.settings))
         self._samplers = SamplerFactory(self.model)
@@ -344,6 +345,7 @@ class Engine:
             "file": self.path.name,
             "sha256": file_digest(self.path),
             "quantisation": _file_type(metadata.get("general.file_type")),
+            "weights": self.settings.weights or "as in the file",
             "template_sha256": hashlib.sha256(self.template.source.encode()).hexdigest(),
             "sampler": {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},
             "seed": self.settings.seed if self.settings.reproducible else None,
@@ -365,6 +367,19 @@ class Engine:
             self._embeddings.close()
         self._context.close()
         self.model.close()
+
+
+def _weights_file(path: Path, settings: EngineSettings | None) -> Path:
+    """The file to load: the model's own, or its conversion, made at first use and kept."""
+    if settings is None or not settings.weights or not path.is_file():
+        return path
+
+    from promptflow_lite.engine.bindings import convert_weights
+
+    target = home() / "models" / "converted" / f"{path.stem}-{file_digest(path)[:16]}-{settings.weights}.gguf"
+    if not target.is_file():
+        convert_weights(path, target, settings.weights)
+    return target
 
 
 def _file_type(number: str | None) -> str:

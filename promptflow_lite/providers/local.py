@@ -45,7 +45,12 @@ def settings_from_environment() -> EngineSettings:
     for field in dataclasses.fields(EngineSettings):
         name = f"PFL_ENGINE_{field.name.upper()}"
         if settings.env(name) is not None:
-            chosen[field.name] = settings.env_bool(name) if isinstance(field.default, bool) else settings.env_int(name)
+            readers: dict[type, Callable[[str], Any]] = {
+                bool: settings.env_bool,
+                int: settings.env_int,
+                str: settings.env,
+            }
+            chosen[field.name] = readers[type(field.default)](name)
     return EngineSettings(**{name: value for name, value in chosen.items() if value is not None})
 
 

@@ -13,7 +13,13 @@ import pytest
 from promptflow_lite.catalog import resolve_model
 from promptflow_lite.engine import Engine, EngineSettings, Generation, close_engines, shared_engine
 from promptflow_lite.engine.sampling import SamplingSettings
-from promptflow_lite.errors import EngineBusyError, EngineClosedError, EngineTimeoutError, ModelLoadError
+from promptflow_lite.errors import (
+    EngineBusyError,
+    EngineClosedError,
+    EngineRequestError,
+    EngineTimeoutError,
+    ModelLoadError,
+)
 from tests.support.tiny_gguf import write_gguf
 
 pytestmark = pytest.mark.model
@@ -143,6 +149,22 @@ def test_engine_is_shared_closed_and_loaded_again() -> None:
         run(first, Generation(tokens=[5], sampling=GREEDY, max_tokens=1))
     assert shared_engine(resolve_model(), settings) is not first
     close_engines()
+
+
+def test_converted_weights_answer_and_are_named_in_the_fingerprint(home: Path) -> None:
+    engine = Engine(resolve_model(), EngineSettings(n_cells=256, weights="q8_0"))
+    scores, _ = engine.score_choices(engine.tokenize_text("The capital of France is"), [" Paris", " Rome"])
+    fingerprint = engine.fingerprint
+    engine.close()
+
+    assert scores[0] > scores[1]
+    assert (fingerprint["quantisation"], fingerprint["weights"]) == ("Q8_0", "q8_0")
+    assert len(list((home / "models" / "converted").glob("*.gguf"))) == 1
+
+
+def test_unknown_conversion_is_refused() -> None:
+    with pytest.raises(EngineRequestError, match="q9_0"):
+        Engine(resolve_model(), EngineSettings(weights="q9_0"))
 
 
 def test_fingerprint_names_everything_that_determines_answers(engine: Engine) -> None:
