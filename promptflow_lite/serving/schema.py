@@ -225,6 +225,14 @@ _ERROR_SCHEMA: JsonSchema = {
 }
 
 
+_EVENT_SCHEMA: JsonSchema = {
+    "type": "object",
+    "description": "One event of the stream; `data` is JSON text.",
+    "required": ["data"],
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+}
+
+
 def openapi_document(interface: Interface, *, version: str, requires_key: bool) -> dict[str, Any]:
     """The OpenAPI 3.1 document of everything this server offers."""
     answer = {"type": "object", "description": "One member for each output of the flow."}
@@ -232,7 +240,7 @@ def openapi_document(interface: Interface, *, version: str, requires_key: bool) 
     if interface.sample is not None:
         body["application/json"]["example"] = interface.sample
 
-    stream = {"text/event-stream": {"schema": {"type": "string"}}}
+    stream = {"text/event-stream": {"schema": _EVENT_SCHEMA}}
     paths: dict[str, Any] = {
         "/score": {"post": _operation("Run the flow once", "score", _json_ok(answer, **stream), body)},
         "/v1/run": {
@@ -293,7 +301,7 @@ def _chat_paths() -> dict[str, Any]:
         },
     }
     body = {"application/json": {"schema": request}}
-    stream = {"text/event-stream": {"schema": {"type": "string"}}}
+    stream = {"text/event-stream": {"schema": _EVENT_SCHEMA}}
     return {
         "/v1/chat/completions": {
             "post": _operation("Chat as with an OpenAI model", "chat", _json_ok({"type": "object"}, **stream), body)

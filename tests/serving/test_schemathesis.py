@@ -30,7 +30,7 @@ def test_made_up_requests_find_no_fault(serve: MakeClient, plain_flow: Path, cha
     for found in schema.get_all_operations():
         operation = found.ok()
 
-        @hypothesis.settings(max_examples=25, deadline=None, database=None, suppress_health_check=quiet)
+        @hypothesis.settings(max_examples=40, deadline=None, database=None, suppress_health_check=quiet)
         @hypothesis.given(case=operation.as_strategy())
         def check(case: schemathesis.Case) -> None:
             response = case.call()
