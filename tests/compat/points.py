@@ -50,7 +50,9 @@ def shows(*numbers: int | str) -> Callable[[Test], Test]:
 
     def mark(test: Test) -> Test:
         for number in numbers:
-            shown_by.setdefault(number, []).append(test.__name__)
+            names = shown_by.setdefault(number, [])
+            if test.__name__ not in names:
+                names.append(test.__name__)
         return test
 
     return mark

@@ -96,7 +96,7 @@ def _imports() -> str:
 
 def _names(names: list[str]) -> str:
     if len(names) > 30:
-        return f"{len(names)} exception classes"
+        return "all exception classes"
 
     return ", ".join(f"`{name}`" for name in names)
 
