@@ -22,7 +22,7 @@ from promptflow_lite.errors import (
 )
 from tests.support.tiny_gguf import write_gguf
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 
 GREEDY = SamplingSettings(temperature=0.0)
 

@@ -11,7 +11,7 @@ from promptflow_lite.engine import EngineSettings
 from promptflow_lite.providers.base import ModelClient
 from promptflow_lite.providers.local import LocalClient, local_client
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 
 SYSTEM = "You continue short stories in the same tone. " * 8
 STARTS = ["The cat", "Once upon", "Rain fell", "Nobody knew", "Seven ships", "A door"]

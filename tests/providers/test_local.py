@@ -10,7 +10,7 @@ from promptflow_lite.errors import ContextFullError, EngineRequestError, Grammar
 from promptflow_lite.providers.base import ModelClient
 from promptflow_lite.providers.local import local_client
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 
 QUESTION = [{"role": "user", "content": "What is the capital of France? Answer in one word."}]
 

@@ -24,7 +24,7 @@ from promptflow_lite.providers.local import LocalClient
 from promptflow_lite.serving.models import ModelServerSettings
 from promptflow_lite.serving.models.app import create_model_app
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 
 KEY = "test-key"
 QUESTION: list[Any] = [{"role": "user", "content": "What is the capital of France? Answer in one word."}]
