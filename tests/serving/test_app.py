@@ -314,3 +314,23 @@ def test_cors_is_closed_by_default_and_opens_to_named_origins(serve: MakeClient,
         headers={"origin": "https://a.example", "access-control-request-method": "POST"},
     )
     assert preflight.headers["access-control-allow-origin"] == "https://a.example"
+
+
+def test_aggregation_nodes_never_run_in_serving(serve: MakeClient, tmp_path: Path) -> None:
+    trace = tmp_path / "ran"
+    (tmp_path / "flow").mkdir()
+    (tmp_path / "flow" / "flow.dag.yaml").write_text(
+        "inputs: {text: {type: string}}\n"
+        "outputs: {o: {type: string, reference: '${a.output}'}}\n"
+        "nodes:\n"
+        "- {name: a, type: python, source: {type: code, path: a.py}, inputs: {text: '${inputs.text}'}}\n"
+        "- {name: b, type: python, source: {type: code, path: b.py}, inputs: {all: '${a.output}'}, aggregation: true}\n"
+    )
+    tool = "from promptflow_lite.tools import tool\n\n\n@tool\n"
+    (tmp_path / "flow" / "a.py").write_text(tool + "def a(text):\n    return text\n")
+    (tmp_path / "flow" / "b.py").write_text(tool + f"def b(all):\n    open({str(trace)!r}, 'w').close()\n")
+
+    reply = serve(tmp_path / "flow").post("/score", {"text": "hi"})
+
+    assert (reply.status, reply.json()) == (200, {"o": "hi"})
+    assert not trace.exists()
