@@ -30,7 +30,7 @@ from promptflow_lite.engine.settings import EMBEDDING_TOKENS, EngineSettings
 from promptflow_lite.engine.step import EngineStats, Row
 from promptflow_lite.engine.streams import PIECE, StreamScheduler
 from promptflow_lite.engine.worker import Delta, Event, Finished, Job, Scored, TokenChoice, Worker
-from promptflow_lite.errors import EngineBusyError, EngineClosedError, EngineError, EngineTimeoutError
+from promptflow_lite.errors import EngineBusyError, EngineClosedError, EngineTimeoutError
 from promptflow_lite.settings import home
 
 if TYPE_CHECKING:
@@ -315,7 +315,7 @@ class Engine:
             if self._embeddings is None:
                 self._embeddings = EmbeddingContext(self.model, self.settings)
             answer.set_result(self._embeddings.embed(prompts))
-        except EngineError as error:
+        except Exception as error:  # the caller waits: whatever happened is its answer
             answer.set_exception(error)
 
     def _check_queue(self, n_rows: int) -> None:

@@ -210,7 +210,7 @@ class Worker:
                     self._context.load_adapter(job.row.adapter)
                 self._planner.submit(job.row)
                 self._jobs[job.row] = job
-            except PromptflowException as error:
+            except Exception as error:  # the caller waits: whatever happened is its answer
                 job.events.put(error)
                 self._close_job(job)
 
