@@ -22,6 +22,7 @@ from pathlib import Path
 from measure import free_port, wait_until_up
 
 CLIENTS = 16
+WARM_UP = [f"A sentence that no round contains, number {i}." for i in range(CLIENTS)]
 
 
 def rate(call: Callable[[str], None], texts: list[str]) -> float:
@@ -43,7 +44,7 @@ def direct(flow: str, rounds: list[list[str]]) -> list[float]:
             line = executor.run_line({"text": text})
             assert line.error is None, line.error
 
-        rate(call, rounds[0][:CLIENTS])
+        rate(call, WARM_UP)
         rates = [rate(call, texts) for texts in rounds]
         executor.close()
     return rates
@@ -64,7 +65,7 @@ def served(flow: str, rounds: list[list[str]], port: int) -> list[float]:
     server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         wait_until_up(port)
-        rate(call, rounds[0][:CLIENTS])
+        rate(call, WARM_UP)
         return [rate(call, texts) for texts in rounds]
     finally:
         server.send_signal(signal.SIGTERM)
