@@ -21,7 +21,7 @@ def main() -> None:
     stream = _messages(requests)
     spec = next(stream)
     try:
-        flow = load_flow(spec["flow"], variant=spec["variant"])
+        flow = load_flow(spec["flow"], variant=spec["variant"], code=spec["code"])
         connections = DictConnectionSource([from_parts(**record) for record in spec["connections"]])
         with flow_process(flow.root, spec["environment"]), captured_prints(echo=False):
             executor = create_executor(

@@ -31,6 +31,8 @@ class FlowSpec:
     """What a child process needs to make the same executor; travels as JSON over a private pipe."""
 
     flow: str
+    code: str | None = None
+    """Folder of the code behind a `module:attr` entry."""
     variant: str | None = None
     connections: list[dict[str, Any]] = field(default_factory=list)
     """Connections with their secrets, as plain records."""

@@ -343,6 +343,7 @@ class RunOperations:
     ) -> None:
         spec = FlowSpec(
             flow=record.flow,
+            code=record.properties.get("code"),
             variant=record.variant,
             connections=self._plain_connections(),
             connection_overrides=record.connections or {},

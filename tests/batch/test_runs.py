@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from promptflow_lite.errors import InvalidRunStatusError, RunExistsError, RunOperationParameterError
+from promptflow_lite.flow import load_flow
 from promptflow_lite.records import RunRecord, Status
 from promptflow_lite.sdk.client import Client
 from promptflow_lite.sdk.runs import ExecutionOptions, RunRequest
@@ -254,3 +255,16 @@ def test_requests_that_cannot_be_recorded_raise(client: Client, tmp_path: Path) 
         client.runs.create(RunRequest(flow=str(tmp_path / "flow")))
     with pytest.raises(InvalidRunStatusError):
         client.runs.create(RunRequest(flow=str(tmp_path / "flow"), run="base"))
+
+
+def test_an_entry_without_a_file_runs_in_processes_too(client: Client, tmp_path: Path) -> None:
+    code = write_files(tmp_path / "code", {"grader.py": "def grade(x: str) -> str:\n    return x.upper()\n"})
+    data = rows(tmp_path / "data.jsonl", [{"x": "a"}, {"x": "b"}])
+
+    record = client.runs.create(
+        RunRequest(flow=load_flow("grader:grade", code=code), data=data, column_mapping=X, name="r"),
+        options=ExecutionOptions(isolation="process"),
+    )
+
+    assert record.status is Status.COMPLETED, record.error
+    assert [line.output for line in client.runs.lines("r")] == [{"output": "A"}, {"output": "B"}]
