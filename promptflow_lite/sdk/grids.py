@@ -209,7 +209,15 @@ class GridOperations:
                 name=f"{run}_eval{index or ''}",
                 properties={"experiment": result.experiment},
             )
-            result.evaluations.append(self._runs.create(wanted))
+            record = self._runs.create(wanted)
+            if record.status is Status.FAILED and not record.completed_lines + record.failed_lines:
+                raise ExperimentError(
+                    f"The cells cannot be evaluated: {(record.error or {}).get('message', '')}",
+                    hint="Map the evaluator's inputs, for example: --eval-mapping answer='${run.outputs.answer}' "
+                    "ground_truth='${data.label}'",
+                )
+
+            result.evaluations.append(record)
 
 
 @dataclass(slots=True)
