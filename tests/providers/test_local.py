@@ -49,14 +49,20 @@ def test_choices_are_scored_without_generating(client: ModelClient) -> None:
 
 def test_prior_correction_divides_by_the_neutral_prompt(client: ModelClient) -> None:
     labels = ["Paris", "London", "Rome"]
-    plain = client.chat({"messages": QUESTION, "choices": labels})["label_probabilities"]
-    neutral = client.chat({"messages": [{"role": "user", "content": "N/A"}], "choices": labels})["label_probabilities"]
 
-    corrected = client.chat({"messages": QUESTION, "choices": labels, "prior_correction": True})["label_probabilities"]
+    def probabilities(messages: object, **options: object) -> dict[str, float]:
+        body = {"messages": messages, "choices": labels, "reproducible": True, **options}
+        found: dict[str, float] = client.chat(body)["label_probabilities"]
+        return found
+
+    plain = probabilities(QUESTION)
+    neutral = probabilities([{"role": "user", "content": "N/A"}])
+
+    corrected = probabilities(QUESTION, prior_correction=True)
 
     ratios = {label: plain[label] / neutral[label] for label in labels}
     expected = {label: ratio / sum(ratios.values()) for label, ratio in ratios.items()}
-    assert corrected == pytest.approx(expected, rel=0.05)
+    assert corrected == pytest.approx(expected, rel=1e-6)
 
 
 SCHEMA = {
