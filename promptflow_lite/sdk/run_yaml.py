@@ -13,27 +13,14 @@ from promptflow_lite._utils.jsonable import loads
 from promptflow_lite._utils.text import did_you_mean
 from promptflow_lite.errors import Location, RunOperationParameterError, UserErrorException
 from promptflow_lite.flow import load_yaml
+from promptflow_lite.flow.validate import RUN_KEYS
 from promptflow_lite.sdk.runs import RunRequest
 
 logger = logging.getLogger("promptflow")
 
 _PATHS = ("flow", "data")
 _IGNORED = {"$schema", "runtime", "resources", "identity", "type", "resume_from", "output_path"}
-_KNOWN = {
-    "name",
-    "display_name",
-    "description",
-    "tags",
-    "properties",
-    "flow",
-    "data",
-    "column_mapping",
-    "run",
-    "variant",
-    "environment_variables",
-    "connections",
-    "init",
-}
+_KNOWN = set(RUN_KEYS) - _IGNORED
 
 
 def load_run_request(path: str | Path, overrides: Mapping[str, Any] | None = None) -> RunRequest:
