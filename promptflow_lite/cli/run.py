@@ -179,20 +179,28 @@ def _create(args: Namespace) -> int:
         record = client.runs.register(args.source, name=args.name, **shown)
         return _report_end(client, record.name, show_summary=args.stream)
 
+    resumed = _resumed(args, settings)
     with _interruptible(), _progress(None) as report:
-        if args.resume_from:
-            record = client.runs.resume_from(
-                args.resume_from,
-                name=args.name,
-                display_name=settings.get("display_name"),
-                description=settings.get("description"),
-                tags=settings.get("tags"),
-                options=options,
-                report=report,
-            )
+        if resumed is not None:
+            record = client.runs.resume_from(**resumed, options=options, report=report)
         else:
             record = client.runs.create(_request(args, settings), options=options, report=report)
     return _report_end(client, record.name, show_summary=args.stream)
+
+
+def _resumed(args: Namespace, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """The run to take over and what the new one is called; None when a run starts afresh."""
+    from promptflow_lite.sdk.run_yaml import resume_request
+
+    asked: dict[str, Any] | None = {"source": args.resume_from} if args.resume_from else None
+    if asked is None and args.file:
+        asked = resume_request(args.file)
+    if asked is None:
+        return None
+
+    shown = {key: settings.get(key) for key in ("display_name", "description", "tags")}
+    given = {key: value for key, value in {"name": args.name, **shown}.items() if value is not None}
+    return {**asked, **given}
 
 
 def _request(args: Namespace, settings: dict[str, Any]) -> Any:

@@ -34,13 +34,7 @@ def load_run_request(path: str | Path, overrides: Mapping[str, Any] | None = Non
         UserErrorException: it does not exist, or names a file that does not.
     """
     file = Path(path)
-    if not file.is_file():
-        raise UserErrorException(f"Run file {str(path)!r} does not exist.", hint="Correct --file.")
-
-    values = load_yaml(file).value
-    if not isinstance(values, dict):
-        raise RunOperationParameterError("A run file must hold a mapping.", where=Location(str(file), 1))
-
+    values = _read(file)
     for key in set(values) - _KNOWN - _IGNORED:
         logger.warning("%s: unknown key %r is ignored. %s", file, key, did_you_mean(str(key), _KNOWN))
 
@@ -56,6 +50,31 @@ def load_run_request(path: str | Path, overrides: Mapping[str, Any] | None = Non
         merged["init"] = loads((folder / merged["init"]).read_text("utf-8"))
 
     return RunRequest(**merged)
+
+
+def resume_request(path: str | Path) -> dict[str, Any] | None:
+    """What a file that names `resume_from` asks for: `source` and what the new run is called; None for other files.
+
+    Raises:
+        FlowSyntaxError, RunOperationParameterError, UserErrorException: see `load_run_request`.
+    """
+    values = _read(Path(path))
+    if not values.get("resume_from"):
+        return None
+
+    shown = {key: values.get(key) for key in ("name", "display_name", "description", "tags")}
+    return {"source": str(values["resume_from"]), **shown}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise UserErrorException(f"Run file {str(file)!r} does not exist.", hint="Correct --file.")
+
+    values = load_yaml(file).value
+    if not isinstance(values, dict):
+        raise RunOperationParameterError("A run file must hold a mapping.", where=Location(str(file), 1))
+
+    return values
 
 
 def _beside(folder: Path, text: str) -> str:
