@@ -60,6 +60,15 @@ class FlowTester:
         self._queue = ThreadPoolExecutor(1, thread_name_prefix="pfl-tester")
         self._numbers = itertools.count(1)
         self._current: TestJob | None = None
+        self._is_closed = False
+        self._lock = threading.Lock()
+        """Held while a process starts, so that none starts after `close`."""
+
+    def __del__(self) -> None:
+        """A tester that nobody closed leaves neither a process nor a file behind."""
+        with contextlib.suppress(AttributeError, OSError):
+            self.cancel()
+            self._release()
 
     @property
     def is_busy(self) -> bool:
@@ -97,6 +106,8 @@ class FlowTester:
 
     def close(self) -> None:
         """End the process; requests that wait are dropped."""
+        with self._lock:
+            self._is_closed = True
         self._queue.shutdown(wait=False, cancel_futures=True)
         self.cancel()
         self._release()
@@ -153,6 +164,13 @@ class FlowTester:
         job.finish(_failure("Failed", f"The test process ended with code {code}. {self._last_words()}", _CRASH_HINT))
 
     def _ensure_process(self) -> subprocess.Popen[str]:
+        with self._lock:
+            if self._is_closed:
+                raise OSError("it was closed")
+
+            return self._running_process()
+
+    def _running_process(self) -> subprocess.Popen[str]:
         if self._process is None or self._process.poll() is not None:
             self._release()
             self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
