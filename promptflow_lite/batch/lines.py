@@ -42,6 +42,11 @@ class Lines:
                 sources=", ".join(self._sources),
             )
 
+    @property
+    def source_names(self) -> list[str]:
+        """Names of the sources that every line has."""
+        return list(self._sources)
+
     def __iter__(self) -> Iterator[tuple[int, dict[str, Mapping[str, Any]]]]:
         if len(self._sources) == 1:
             ((name, source),) = self._sources.items()

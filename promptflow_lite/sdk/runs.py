@@ -313,7 +313,7 @@ class RunOperations:
             if options.prepare is not None:
                 options.prepare(executor)
 
-            mapping = ColumnMapping(record.column_mapping, executor.input_specs, self._source_names(record))
+            mapping = ColumnMapping(record.column_mapping, executor.input_specs, lines.source_names)
             try:
                 execute_batch(
                     record.name,
@@ -351,7 +351,7 @@ class RunOperations:
             init=record.init,
         )
         references = aggregation_references(flow) if isinstance(flow, DagFlow) else ()
-        mapping = ColumnMapping(record.column_mapping, flow.inputs, self._source_names(record))
+        mapping = ColumnMapping(record.column_mapping, flow.inputs, lines.source_names)
         limit = batch.line_timeout_s
         aggregator = ProcessRunner(spec)
         try:
@@ -394,9 +394,6 @@ class RunOperations:
                 }
             )
         return records
-
-    def _source_names(self, record: RunRecord) -> builtins.list[str]:
-        return builtins.list(self._sources(record))
 
     def _sources(self, record: RunRecord) -> dict[str, Any]:
         sources: dict[str, Any] = {}
