@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from promptflow_lite.errors import (
     UserErrorException,
     ValidationException,
 )
+from promptflow_lite.flow.yaml_io import parse_yaml, read_text
 
 _COMMON_KEYS = {"$schema", "name", "type", "module"}
 _STRONG_TYPE_KEYS = {
@@ -221,23 +221,13 @@ def _from_env_file(path: Path, name: str | None) -> Connection:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    """The file's mapping with every scalar as its text: `2024-02-01` and `010` are what they look like."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
-
+    text = read_text(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ReusedAnchorWarning)
-            data = YAML(typ="base", pure=True).load(path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise FlowSyntaxError(f"File {str(path)!r} is not UTF-8 text.", hint="Save it as UTF-8.") from error
-    except (YAMLError, ValueError, RecursionError) as error:
-        mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
-        where = Location(str(path), mark.line + 1, mark.column + 1) if mark else Location(str(path))
-        problem = getattr(error, "problem", None) or type(error).__name__
-        # The mark's excerpt of the file may show a secret, so neither it nor the cause is passed on.
+        data = parse_yaml(text, path=str(path), as_written=True).value
+    except FlowSyntaxError as error:
+        # What the parser says may quote a secret, so only the place and the hint are passed on.
         raise FlowSyntaxError(
-            f"{path.name} is not valid YAML: {problem}.", hint="Correct the syntax.", where=where
+            f"{path.name} is not valid YAML.", hint=error.hint or "Correct the syntax.", where=error.where
         ) from None
 
     if not isinstance(data, dict):

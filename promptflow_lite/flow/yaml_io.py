@@ -118,18 +118,20 @@ def decode_text(raw: bytes, name: str) -> str:
         ) from error
 
 
-def parse_yaml(text: str, *, path: str = "<yaml>", first_line: int = 1) -> YamlDocument:
+def parse_yaml(text: str, *, path: str = "<yaml>", first_line: int = 1, as_written: bool = False) -> YamlDocument:
     """Parse one YAML document.
 
     Args:
         text: The document.
         path: The file name to show in errors.
         first_line: The line of the file at which `text` starts.
+        as_written: Keep every scalar as its text: `2024-02-01`, `010` and `yes` are what they look like, nothing is "".
+
     Raises:
         FlowSyntaxError: not YAML, more than one document, a duplicate key, or too deep or too large.
     """
     document = YamlDocument(None, path)
-    builder = _Builder(document, first_line - 1)
+    builder = _Builder(document, first_line - 1, as_written)
     try:
         loader = _LOADER(text)
         try:
@@ -156,9 +158,10 @@ class _Anchored:
 class _Builder:
     """Builds values from parser events; one use."""
 
-    def __init__(self, document: YamlDocument, line_offset: int) -> None:
+    def __init__(self, document: YamlDocument, line_offset: int, as_written: bool) -> None:
         self.document = document
         self.line_offset = line_offset
+        self.as_written = as_written
         self.anchors: dict[str, _Anchored] = {}
         self.n_values = 0
         self.next: Any = None
@@ -276,6 +279,9 @@ class _Builder:
     def scalar(self, event: Any) -> Any:
         text: str = event.value
         tag = event.tag
+        if self.as_written:
+            return text
+
         if tag is None or tag == "!":
             return parse_plain_scalar(text) if event.implicit[0] and tag is None else text
 

@@ -147,7 +147,7 @@ def test_version_loads_no_heavy_module() -> None:
 
     modules = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
 
-    heavy = {"sqlalchemy", "openai", "pydantic", "jinja2", "ruamel", "rich", "numpy", "pandas", "asyncio", "yaml"}
+    heavy = {"sqlalchemy", "openai", "pydantic", "jinja2", "rich", "numpy", "pandas", "asyncio", "yaml"}
     assert heavy.isdisjoint(modules)
 
 

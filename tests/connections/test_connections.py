@@ -163,6 +163,7 @@ def test_connections_from_the_environment(monkeypatch):
         ("name: c\ntype: custom\nsecrets: {a: b}\ncustom_type: X\n", ValidationException),
         ("name: c\nname: d\ntype: open_ai\napi_key: k\n", FlowSyntaxError),
         (f"name: c\ntype: [open_ai\napi_key: {KEY}\n", FlowSyntaxError),
+        (f"name: c\ntype: open_ai\napi_key: *{KEY}\n", FlowSyntaxError),
         ("- a\n", ValidationException),
         ("", ValidationException),
     ],

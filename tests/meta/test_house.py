@@ -15,7 +15,7 @@ from promptflow_lite.cli import main as cli
 _ROOT = Path(__file__).parents[2]
 _SOURCES = sorted((_ROOT / "promptflow_lite").rglob("*.py"))
 _HEAVY = (
-    "sqlalchemy", "openai", "pydantic", "jinja2", "ruamel", "yaml", "rich", "numpy", "pandas", "pyarrow", "scipy",
+    "sqlalchemy", "openai", "pydantic", "jinja2", "yaml", "rich", "numpy", "pandas", "pyarrow", "scipy",
     "llama_cpp", "streamlit", "fastapi", "uvicorn", "opentelemetry", "cryptography", "asyncio",
 )  # fmt: skip
 
