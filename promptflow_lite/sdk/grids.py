@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from promptflow_lite._utils.jsonable import dumps
 from promptflow_lite.batch.data import DataFile
 from promptflow_lite.batch.mapping import ColumnMapping
-from promptflow_lite.errors import ExperimentError
+from promptflow_lite.errors import ApplyInputMappingError, ExperimentError, ValidationException
 from promptflow_lite.evals.early_stop import LosingRule
 from promptflow_lite.evals.evaluate import FlowEvaluator
 from promptflow_lite.evals.grid import Cell, GridPlan, GridRequest, load_cell, plan_grid
 from promptflow_lite.evals.memo import Memo
 from promptflow_lite.evals.scores import ScoreRules
+from promptflow_lite.flow import load_flow
 from promptflow_lite.records import LineResult, RunRecord, Status
 from promptflow_lite.sdk.runs import ExecutionOptions, Report, RunOperations, RunRequest
 from promptflow_lite.settings import home
@@ -121,6 +122,9 @@ class GridOperations:
         options = options or ExecutionOptions()
         self._check(request, evaluations, stop, options)
         plan = self.plan(str(request.flow), grid, request.data)
+        for evaluation in evaluations:
+            _check_mapping(request, plan, evaluation)
+
         name = request.name or _default_name(plan)
         if stop is not None:
             request = replace(request, data=_shuffled(str(request.data), name))
@@ -211,11 +215,7 @@ class GridOperations:
             )
             record = self._runs.create(wanted)
             if record.status is Status.FAILED and not record.completed_lines + record.failed_lines:
-                raise ExperimentError(
-                    f"The cells cannot be evaluated: {(record.error or {}).get('message', '')}",
-                    hint="Map the evaluator's inputs, for example: --eval-mapping answer='${run.outputs.answer}' "
-                    "ground_truth='${data.label}'",
-                )
+                raise ExperimentError(f"The cells cannot be evaluated: {(record.error or {}).get('message', '')}")
 
             result.evaluations.append(record)
 
@@ -295,6 +295,27 @@ class _Watch:
             return None
 
         return ScoreRules().score((output or {}).get(self.stop.metric), is_named=True)
+
+
+def _check_mapping(request: RunRequest, plan: GridPlan, evaluation: EvaluationRequest) -> None:
+    """Map the first row with outputs that are still empty: a mistake shows before the cells cost anything."""
+    inputs = load_flow(Path(evaluation.flow)).inputs
+    cells = load_flow(plan.flow)
+    sources = {
+        "data": next(iter(DataFile(request.data)), {}) if request.data is not None else {},
+        "run.inputs": dict.fromkeys(cells.inputs or ()),
+        "run.outputs": dict.fromkeys(cells.outputs or ()),
+    }
+    try:
+        ColumnMapping(evaluation.column_mapping, inputs, sources).apply(sources)
+    except (ApplyInputMappingError, ValidationException) as error:
+        name = next(iter(inputs or {}), "answer")
+        output = next(iter(cells.outputs or {}), "answer")
+        raise ExperimentError(
+            f"The cells cannot be evaluated: {error.message}",
+            hint=f"Map the evaluator's inputs, for example: --eval-mapping {name}='${{run.outputs.{output}}}' "
+            "ground_truth='${data.label}'",
+        ) from error
 
 
 def _shuffled(data: str, experiment: str) -> str:

@@ -177,6 +177,21 @@ def test_an_experiment_runs_distinct_node_inputs_once_and_compares_its_cells(
     ] == "worse"
 
 
+@pytest.mark.parametrize(
+    "mapping", [{}, {"answer": "${run.outputs.lable}", "ground_truth": "${data.label}"}, {"answer": "always"}]
+)
+def test_an_evaluator_that_cannot_be_mapped_stops_before_any_model_call(
+    flow: Path, data: Path, model: FakeModel, mapping: dict[str, str]
+) -> None:
+    wrong = EvaluationRequest(flow=ACCURACY, column_mapping=mapping)
+
+    with Client() as client, pytest.raises(ExperimentError, match="cannot be evaluated") as caught:
+        client.grids.run(RunRequest(flow=flow, data=data), GridRequest(all_variants=True), evaluations=[wrong])
+
+    assert "${run.outputs.label}" in (caught.value.hint or "")
+    assert model.calls == []
+
+
 def test_repeats_of_a_cell_are_one_candidate(flow: Path, data: Path, model: FakeModel) -> None:
     with Client() as client:
         grid = GridRequest(variants={"classify": ["plain", "expert"]}, repeat=2)
