@@ -49,6 +49,7 @@ class EndpointOperations(EndpointManager):
     def app(self, request: ServeRequest) -> EndpointApp:
         """The ASGI application for any server."""
         from promptflow_lite.serving.create import AppSources, create_app
+        from promptflow_lite.serving.otlp_metrics import metric_exporter_from_environment
         from promptflow_lite.serving.tokens import TokenChecker
         from promptflow_lite.tracing.export import exporter_from_environment
 
@@ -60,12 +61,12 @@ class EndpointOperations(EndpointManager):
             deployment = DeploymentSpec(name="default", flow=flow, weight=1.0)
             spec = EndpointSpec(name=request.name, deployments=(deployment,))
 
-        exporter = exporter_from_environment()
+        exporters = (exporter_from_environment(), metric_exporter_from_environment())
         sources = AppSources(
             connections=self._connections,
             store=self._store if request.records or request.requires_key else None,
             tokens=TokenChecker(request.tokens) if request.tokens else None,
-            watchers=(exporter.export_requests,) if exporter else (),
+            exporters=tuple(exporter for exporter in exporters if exporter is not None),
             environment_variables=request.environment_variables,
             connection_overrides=request.connection_overrides,
             init=request.init,

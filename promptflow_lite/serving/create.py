@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from promptflow_lite import settings as environment
 from promptflow_lite._utils.jsonable import loads
@@ -37,7 +37,13 @@ logger = logging.getLogger(__name__)
 _REFRESH_S = 1.0
 """How often keys and deployments are read again from the store."""
 
-Watcher = Callable[[Sequence[ServedRequest]], None]
+
+class RequestExporter(Protocol):
+    """Somewhere else that finished requests go to, such as a collector."""
+
+    def export_requests(self, records: Sequence[ServedRequest]) -> None: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +54,8 @@ class AppSources:
     store: Store | None = None
     """Records requests, keeps keys and deployments; None records nothing."""
     tokens: TokenChecker | None = None
-    watchers: tuple[Watcher, ...] = ()
-    """See every batch of finished requests: exporters, monitors."""
+    exporters: tuple[RequestExporter, ...] = ()
+    """See every batch of finished requests; closed with the application."""
     environment_variables: Mapping[str, str] = field(default_factory=dict)
     connection_overrides: Mapping[str, Mapping[str, Any]] | None = None
     init: Mapping[str, Any] | None = None
@@ -123,7 +129,7 @@ def create_app(
 
     keys = KeyRing(store.keys.list() if store else (), fixed=_given_key())
     gate = Gate(keys, sources.tokens, limiter, is_open=not sources.requires_key)
-    watchers: list[Watcher] = list(sources.watchers)
+    watchers: list[Callable[[Sequence[ServedRequest]], None]] = []
     recorder = Recorder(
         store.requests if store else None,
         window_s=0.0 if settings.is_durable else WINDOW_S,
@@ -138,7 +144,7 @@ def create_app(
         waiting=lambda: recorder.n_waiting,
         dropped=lambda: endpoint.n_shadows_dropped,
     )
-    watchers.insert(0, metrics.observe)
+    watchers += [metrics.observe, *(exporter.export_requests for exporter in sources.exporters)]
     follower = _Follower(endpoint, sources, settings) if store is not None else None
     parts = RestParts(add_feedback=store.requests.add_feedback if store else _forget, metrics=metrics, store=store)
     process = _Process(Path(next(iter(deployments.values())).executor.flow.root))
@@ -146,7 +152,9 @@ def create_app(
         endpoint,
         cast(App, create_rest_app(endpoint, parts)),
         on_start=lambda: _call_all(process.enter, follower.start if follower else None),
-        on_stop=lambda: _call_all(follower.stop if follower else None, process.leave),
+        on_stop=lambda: _call_all(
+            follower.stop if follower else None, process.leave, *(exporter.close for exporter in sources.exporters)
+        ),
     )
 
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from promptflow_lite.cli.main import main
 from promptflow_lite.records import NodeResult, ServedRequest, Span, Status, Usage
@@ -18,49 +13,14 @@ from promptflow_lite.store import Store
 from promptflow_lite.tracing import parse_traceparent, stop_trace, trace
 from promptflow_lite.tracing.context import TraceContext, parse_baggage
 from promptflow_lite.tracing.export import SpanExporter, exporter_from_environment
-
-
-class Collector:
-    """An OTLP/HTTP receiver that keeps what it is sent."""
-
-    def __init__(self) -> None:
-        requests: list[ExportTraceServiceRequest] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                if self.headers.get("content-encoding") == "gzip":
-                    body = gzip.decompress(body)
-                message = ExportTraceServiceRequest()
-                message.ParseFromString(body)
-                requests.append(message)
-                self.send_response(200)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.requests = requests
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def spans(self) -> dict[str, Any]:
-        found = [s for r in self.requests for rs in r.resource_spans for ss in rs.scope_spans for s in ss.spans]
-        return {span.name: span for span in found}
+from tests.support.otlp import Collector, attributes
 
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
     started = Collector()
     yield started
-    started.server.shutdown()
-    started.server.server_close()
-
-
-def attributes(span: Any) -> dict[str, Any]:
-    return {a.key: getattr(a.value, a.value.WhichOneof("value")) for a in span.attributes}
+    started.close()
 
 
 def served() -> ServedRequest:
