@@ -16,6 +16,19 @@ from tests.support.studio import Studio, Watched
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
+SLOW_SAVES = """
+import time
+from promptflow_lite.sdk.studio.document import FlowDocument
+
+save = FlowDocument._save
+
+def slow_save(document, project):
+    time.sleep(0.3)
+    save(document, project)
+
+FlowDocument._save = slow_save
+"""
+
 
 @pytest.fixture
 def flow(workspace_folder: Path) -> Path:
@@ -25,14 +38,18 @@ def flow(workspace_folder: Path) -> Path:
 
 @pytest.fixture
 def author(flow: Path, studio: Studio, watched: Watched) -> Iterator[Watched]:
+    open_author(studio, watched)
+    yield watched
+    assert watched.foreign == []
+    assert watched.complaints == []
+
+
+def open_author(studio: Studio, watched: Watched) -> None:
     watched.page.goto(studio.url)
     watched.settle()
     watched.page.locator("[class*=st-key-open-] button").click()
     watched.page.wait_for_selector('.react-flow__node[data-id="join"]')
     watched.settle()
-    yield watched
-    assert watched.foreign == []
-    assert watched.complaints == []
 
 
 def node(watched: Watched, name: str) -> Any:
@@ -104,6 +121,25 @@ def test_quick_gestures_are_all_kept(author: Watched, flow: Path) -> None:
     assert {"new_llm", "new_prompt", "new_python", "new_python_2"} <= set(names(flow))
     layout = json.loads((flow.parent / ".promptflow" / "studio.layout.json").read_text())
     assert "join" in layout["positions"]
+
+
+def test_gestures_are_kept_while_the_server_is_slow(
+    flow: Path, workspace_folder: Path, watched: Watched, tmp_path: Path
+) -> None:
+    """Each gesture comes while the rerun of the one before still saves, in a thread of its own."""
+    before = names(flow)
+    (tmp_path / "sitecustomize.py").write_text(SLOW_SAVES)
+    studio = Studio(workspace_folder, PYTHONPATH=str(tmp_path))
+    try:
+        open_author(studio, watched)
+        for _ in range(6):
+            watched.page.locator('.toolbar [data-kind="python"]').dispatch_event("click")
+            watched.page.wait_for_timeout(60)
+        node(watched, "new_python_6").wait_for()
+    finally:
+        studio.close()
+
+    assert sorted(set(names(flow)) - set(before)) == ["new_python", *(f"new_python_{n}" for n in range(2, 7))]
 
 
 def test_typing_is_not_lost_when_something_else_is_clicked_at_once(author: Watched, flow: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from promptflow_lite.sdk.studio import FlowDocument, Workspace, canvas_data, notebook_data
 from promptflow_lite.sdk.studio.batch import auto_evaluation, auto_mapping, flow_graph
+from promptflow_lite.sdk.studio.edits import Project
 
 
 @pytest.fixture
@@ -149,3 +152,23 @@ def test_a_workspace_lists_flows_and_refuses_what_is_outside(flow_folder: Path, 
     for name in ("fresh", "../out", "", "a/b"):
         with pytest.raises(Exception, match=r"exists|usable"):
             space.create_empty(name)
+
+
+def test_edits_of_two_threads_are_all_kept(document: FlowDocument, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = FlowDocument._write
+
+    def slow_write(self: FlowDocument, project: Project) -> None:
+        time.sleep(0.05)
+        write(self, project)
+
+    monkeypatch.setattr(FlowDocument, "_write", slow_write)
+    before = set(document.graph.nodes)
+    threads = [threading.Thread(target=document.apply, args=({"op": "add", "kind": "python"},)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+        assert document.problems is not None
+    for thread in threads:
+        thread.join()
+
+    assert len(set(document.graph.nodes) - before) == 6
+    assert not document.conflict

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 
-OnOp = Callable[[Mapping[str, Any]], None]
+from parts.ops import OnOp, inbox_of
 
 
 @functools.cache
@@ -27,23 +26,11 @@ def safe_key(key: str) -> str:
 
 
 def with_ops(name: str, data: Mapping[str, Any], *, key: str, on_op: OnOp) -> None:
-    """Show a component that sends operations, and apply each of them exactly once.
-
-    The component repeats what has not been acknowledged, so nothing is lost when reruns coalesce.
-    """
+    """Show a component that sends operations; `deliver` applies them."""
     key = safe_key(key)
-    ack, epoch = f"{key}.ack", f"{key}.epoch"
-    st.session_state.setdefault(ack, 0)
-    st.session_state.setdefault(epoch, uuid.uuid4().hex)
-
-    def apply() -> None:
-        for op in st.session_state[key].get("ops") or []:
-            if op["seq"] > st.session_state[ack]:
-                st.session_state[ack] = op["seq"]
-                on_op(op)
-
-    payload = {**data, "ack": st.session_state[ack], "epoch": st.session_state[epoch]}
-    _component(name)(key=key, data=payload, default={"ops": []}, on_ops_change=apply)
+    inbox = inbox_of(key, on_op)
+    payload = {**data, "ack": inbox.ack, "epoch": inbox.epoch}
+    _component(name)(key=key, data=payload, default={"ops": []}, on_ops_change=lambda: None)
 
 
 def canvas(data: Mapping[str, Any], *, key: str, on_op: OnOp) -> None:

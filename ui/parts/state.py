@@ -57,10 +57,11 @@ class AuthorState:
 
     def take_outcome(self) -> bool:
         """Take over what a finished test gave; False while it runs."""
-        if self.job is None or not self.job.is_done:
+        job = self.job
+        if job is None or not job.is_done:
             return False
 
-        result = self.job.result or {}
+        result = job.result or {}
         for node in result.get("nodes") or []:
             self.results[node["node"]] = node
         self.outcome = {**result, "finished": time.time()}
@@ -74,7 +75,7 @@ def author_state(folder: Path) -> AuthorState:
     key = str(folder)
     if key not in states:
         document = FlowDocument(folder)
-        states[key] = AuthorState(document, inputs=first_inputs(document))
+        states.setdefault(key, AuthorState(document, inputs=first_inputs(document)))
     return states[key]
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 from parts.components import diff, editor
 from parts.frame import empty, title
+from parts.ops import deliver
 from parts.state import AuthorState, author_state, data_rows, show_error, tester, workspace
 from parts.text import duration, short
 
@@ -220,6 +221,7 @@ def draw(state: AuthorState, node: str) -> None:
 
     @st.fragment(run_every=POLL_S if is_active else None)
     def columns() -> None:
+        deliver()
         for slot, variant in zip(st.columns(max(len(shown), 2)), shown, strict=False):
             with slot:
                 base = shown[0] if view == "Differences" and variant != shown[0] else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,6 +40,8 @@ class Layout:
 class FlowDocument:
     """A DAG flow being edited: every edit is written at once, and a file that changed on disk is never lost silently.
 
+    Thread: safe; two runs of a page may overlap, one that ends and the next.
+
     Args:
         folder: The flow's folder.
 
@@ -62,6 +65,7 @@ class FlowDocument:
         self._last_graph = Graph(inputs={}, nodes={}, outputs={})
         self._problems: list[Problem] | None = None
         self._on_disk: dict[str, str] = {}
+        self._lock = threading.RLock()
         self.layout = _read_layout(folder)
         self.project = Project("")
         self.reload()
@@ -70,21 +74,23 @@ class FlowDocument:
 
     def reload(self) -> None:
         """Read everything from disk again, dropping edits that were not written."""
-        self.project = Project(_text_or_none(self.file) or "", _read_sources(self.folder))
-        self._on_disk = self._texts(self.project)
-        self.conflict = []
-        self._changed()
+        with self._lock:
+            self.project = Project(_text_or_none(self.file) or "", _read_sources(self.folder))
+            self._on_disk = self._texts(self.project)
+            self.conflict = []
+            self._changed()
 
     @property
     def graph(self) -> Graph:
         """The flow as drawn; the last readable one while the yaml cannot be parsed."""
-        if self._graph is None:
-            try:
-                self._graph = self.project.graph(self.shown)
-            except PromptflowException:
-                self._graph = self._last_graph
+        with self._lock:
+            if self._graph is None:
+                try:
+                    self._graph = self.project.graph(self.shown)
+                except PromptflowException:
+                    self._graph = self._last_graph
 
-        return self._graph
+            return self._graph
 
     def graph_of(self, shown: Mapping[str, str]) -> Graph:
         """The graph with other variants on display."""
@@ -93,10 +99,11 @@ class FlowDocument:
     @property
     def problems(self) -> list[Problem]:
         """What is wrong with the flow, found without running any of its code."""
-        if self._problems is None:
-            self._problems = list(validate_flow(self.folder))
+        with self._lock:
+            if self._problems is None:
+                self._problems = list(validate_flow(self.folder))
 
-        return self._problems
+            return self._problems
 
     @property
     def can_undo(self) -> bool:
@@ -110,22 +117,15 @@ class FlowDocument:
 
     def apply(self, op: Mapping[str, Any]) -> bool:
         """Apply and save one operation; False, with `message` set, when it is refused."""
-        name = str(op.get("op"))
-        self.message = ""
-        try:
-            if name in ("undo", "redo"):
-                self._travel(back=name == "undo")
-            elif name in ("move", "layout"):
-                self._arrange(op)
-            elif name == "show_variant":
-                self._show(str(op["node"]), str(op["variant"]))
-            else:
-                self._edit(op)
-        except PromptflowException as error:
-            self.message = f"{error} {error.hint or ''}".strip()
-            return False
+        with self._lock:
+            self.message = ""
+            try:
+                self._dispatch(str(op.get("op")), op)
+            except PromptflowException as error:
+                self.message = f"{error} {error.hint or ''}".strip()
+                return False
 
-        return True
+            return True
 
     def changed_on_disk(self) -> list[str]:
         """Files of the flow that somebody else wrote, added or removed since they were read."""
@@ -134,11 +134,22 @@ class FlowDocument:
 
     def overwrite(self) -> None:
         """Write the texts of the studio over those on disk."""
-        self.conflict = []
-        self._on_disk = {}
-        self._write(self.project)
+        with self._lock:
+            self.conflict = []
+            self._on_disk = {}
+            self._write(self.project)
 
     # --- inside ---
+
+    def _dispatch(self, name: str, op: Mapping[str, Any]) -> None:
+        if name in ("undo", "redo"):
+            self._travel(back=name == "undo")
+        elif name in ("move", "layout"):
+            self._arrange(op)
+        elif name == "show_variant":
+            self._show(str(op["node"]), str(op["variant"]))
+        else:
+            self._edit(op)
 
     def _edit(self, op: Mapping[str, Any]) -> None:
         before = self.project

@@ -55,6 +55,7 @@ export default function codeCell(args: ComponentArgs<CellData>): () => void {
   render();
   return () => {
     root.unmount();
+    log.close();
     mounted.delete(parentElement);
   };
 }

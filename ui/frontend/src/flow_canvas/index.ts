@@ -31,6 +31,7 @@ export default function flowCanvas(args: ComponentArgs<CanvasData>): () => void 
   render();
   return () => {
     root.unmount();
+    log.close();
     mounted.delete(parentElement);
   };
 }

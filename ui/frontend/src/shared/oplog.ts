@@ -9,10 +9,15 @@ export interface Op {
   [field: string]: unknown;
 }
 
+const RESEND_MS = 2000;
+const LONGEST_WAIT_MS = 30_000;
+
 export class OpLog {
   pending: Op[] = [];
   private seq = 0;
   private epoch: string | undefined;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private wait = RESEND_MS;
 
   constructor(private send: (ops: Op[]) => void) {}
 
@@ -29,6 +34,7 @@ export class OpLog {
     }
     this.seq = Math.max(this.seq, ack);
     this.pending = this.pending.filter((op) => op.seq > ack);
+    this.watch();
   }
 
   /** Append operations and send all pending ones; an operation with a `slot` replaces the pending one of that slot. */
@@ -41,6 +47,28 @@ export class OpLog {
       this.pending = [...this.pending, { ...op, seq: this.seq }];
     }
     this.send(this.pending);
+    this.watch();
+  }
+
+  /** Send again what stays unacknowledged, ever more rarely: a connection may have broken, a rerun may have been dropped. */
+  private watch(): void {
+    if (!this.pending.length) {
+      clearTimeout(this.timer);
+      this.timer = undefined;
+      this.wait = RESEND_MS;
+    } else if (this.timer === undefined) {
+      this.timer = setTimeout(() => {
+        this.timer = undefined;
+        this.wait = Math.min(this.wait * 2, LONGEST_WAIT_MS);
+        this.send(this.pending);
+        this.watch();
+      }, this.wait);
+    }
+  }
+
+  /** Stop sending: the component is gone. */
+  close(): void {
+    clearTimeout(this.timer);
   }
 
   has(slot: string): boolean {
