@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,28 @@ def test_the_pairwise_evaluator_calls_a_position_follower_a_tie(model: FakeModel
     output = as_evaluator(bundled("evaluators") / "pairwise")(question="q", first="x", second="y")
 
     assert output == {"second_wins": 0.5, "preference": "tie", "p_second": 0.5, "is_flip": True}
+
+
+def test_a_panel_joins_judges_and_says_how_far_they_are_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeModel({"strict grader": "2", "neither strictly": "3", "how content": "4"}, name="panel")
+    monkeypatch.setenv("PFL_DEFAULT_MODEL", "fake:panel")
+
+    output = as_evaluator(bundled("evaluators") / "panel")(criteria="It is polite.", question="q", answer="a")
+
+    assert output == {"panel_grade": 3.0, "panel_spread": 2.0, "silent_judges": 0}
+    assert len(fake.calls) == 3
+
+
+def test_a_panel_goes_on_without_judges_that_cannot_be_read() -> None:
+    vote = runpy.run_path(str(bundled("evaluators") / "panel" / "vote.py"))["join_votes"]
+
+    assert vote("4", "I cannot say.", {"1": 0.5, "3": 0.5}) == {
+        "panel_grade": 3.0,
+        "panel_spread": 2.0,
+        "silent_judges": 1,
+    }
+    with pytest.raises(EvaluatorError, match="3 of 3 judges"):
+        vote("hm", "", "?")
 
 
 class TestClasses:
