@@ -24,3 +24,20 @@ def require(module: str, *, extra: str, feature: str) -> Any:
             raise
 
         raise MissingExtraError(feature, extra) from error
+
+
+def hint_for_import_error(error: BaseException, otherwise: str) -> str:
+    """What to do about an import that failed in somebody else's code.
+
+    Args:
+        error: What the import raised.
+        otherwise: The hint for errors that are not a missing module.
+    """
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if not missing:
+        return otherwise
+
+    return (
+        f"The module {missing!r} is not installed in this Python environment, and is not in the flow's folder. "
+        "Install the package that brings it; the flow's requirements.txt may name it."
+    )

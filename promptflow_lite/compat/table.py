@@ -149,7 +149,8 @@ TABLE: dict[str, dict[str, Entry]] = {
     },
     "promptflow.connections": {
         **_CONNECTION_CLASSES,
-        "ConnectionProvider": _works(f"{_INTERNALS}:ConnectionProvider"),
+        "_Connection": _works(f"{_CONNECTIONS}:Connection"),
+        **_group(_INTERNALS, "ConnectionProvider register_connections"),
     },
     "promptflow.entities": {
         **_CONNECTION_CLASSES,
@@ -192,6 +193,7 @@ TABLE: dict[str, dict[str, Entry]] = {
         **_TOOL_AUTHORING,
         "STREAMING_OPTION_PARAMETER_ATTR": _works(f"{_TOOLS}:STREAMING_OPTION_PARAMETER_ATTR"),
         "ToolType": _works(f"{_TYPES}:ToolType"),
+        "INPUTS_TO_ESCAPE_PARAM_KEY": _works(f"{_MESSAGES}:INPUTS_TO_ESCAPE_PARAM_KEY"),
     },
     "promptflow._core.operation_context": _group(_INTERNALS, "OperationContext"),
     "promptflow._core.tracer": _group(_INTERNALS, "Tracer _create_trace_from_function_call"),
@@ -203,11 +205,12 @@ TABLE: dict[str, dict[str, Entry]] = {
         "log_metric": _works(f"{_TRACING}:log_metric"),
         **_group(
             _INTERNALS,
-            "enable_cache register_apis register_builtins register_builtin_method register_api ToolInvoker "
-            "CacheManager Tracer ErrorResponse ExceptionPresenter get_logger render_jinja_template_content",
+            "enable_cache register_apis register_builtins register_builtin_method register_api register_connections "
+            "ToolInvoker CacheManager Tracer OperationContext ErrorResponse ExceptionPresenter get_logger "
+            "render_jinja_template_content logger flow_logger bulk_logger",
         ),
     },
-    "promptflow._constants": _group(_INTERNALS, "FlowLanguage FlowType LANGUAGE_KEY"),
+    "promptflow._constants": _group(_INTERNALS, "FlowLanguage FlowType LANGUAGE_KEY LINE_NUMBER_KEY"),
     "promptflow._cli": {},
     "promptflow._cli._pf": {},
     "promptflow._cli._pf.entry": {"main": _works("promptflow_lite.cli.main:main")},
@@ -216,7 +219,11 @@ TABLE: dict[str, dict[str, Entry]] = {
     ),
     "promptflow._sdk": {},
     "promptflow._sdk._errors": _ERRORS,
-    "promptflow._sdk._constants": _group(_INTERNALS, "ListViewType RunStatus FlowRunProperties LOGGER_NAME"),
+    "promptflow._sdk._constants": {
+        **_group(_INTERNALS, "ListViewType RunStatus FlowRunProperties LOGGER_NAME"),
+        "LINE_NUMBER": _works(f"{_INTERNALS}:LINE_NUMBER_KEY"),
+        "ConnectionType": _works(f"{_TYPES}:ConnectionType"),
+    },
     "promptflow._sdk._pf_client": {"PFClient": _works(f"{_SDK}.pf_client:PFClient")},
     "promptflow._sdk._load_functions": {
         "load_flow": _works(f"{_SDK}.flow_function:load_flow"),
@@ -229,7 +236,10 @@ TABLE: dict[str, dict[str, Entry]] = {
         "Run": _works(f"{_SDK}.run_entity:Run"),
         "FlowContext": _works(f"{_SDK}.flow_function:FlowContext"),
     },
-    "promptflow._sdk.entities._connection": _CONNECTION_CLASSES,
+    "promptflow._sdk.entities._connection": {
+        **_CONNECTION_CLASSES,
+        "_Connection": _works(f"{_CONNECTIONS}:Connection"),
+    },
     "promptflow._sdk.entities._run": {"Run": _works(f"{_SDK}.run_entity:Run")},
     "promptflow._sdk._utilities": {},
     "promptflow._sdk._utilities.general_utils": _group(_INTERNALS, "render_jinja_template"),
@@ -254,7 +264,9 @@ TABLE: dict[str, dict[str, Entry]] = {
         _SCHEMA_NOTE,
     ),
     "promptflow._utils": {},
-    "promptflow._utils.logger_utils": _group(_INTERNALS, "get_logger LoggerFactory"),
+    "promptflow._utils.logger_utils": _group(
+        _INTERNALS, "get_logger get_cli_sdk_logger LoggerFactory logger flow_logger bulk_logger service_logger"
+    ),
     "promptflow._utils.yaml_utils": _group(_INTERNALS, "load_yaml dump_yaml"),
     "promptflow._utils.multimedia_utils": {},
     "promptflow._version": {"VERSION": _works(f"{_INTERNALS}:VERSION"), "__version__": _works(f"{_INTERNALS}:VERSION")},
@@ -279,8 +291,24 @@ TABLE: dict[str, dict[str, Entry]] = {
         "completion": _works("promptflow_lite.tools.builtin.llm_functions:openai_completion"),
     },
     "promptflow.tools.common": {
-        **_group(_MESSAGES, "parse_chat render_jinja_template build_messages"),
+        **_group(
+            _MESSAGES,
+            "parse_chat render_jinja_template build_messages validate_role find_referenced_image_set "
+            "convert_to_chat_list ChatInputList PromptResult preprocess_template_string to_content_str_or_list "
+            "try_parse_name_and_content INPUTS_TO_ESCAPE_PARAM_KEY",
+        ),
+        **_group(
+            "promptflow_lite.tools.builtin.openai_sdk",
+            "handle_openai_error generate_retry_interval normalize_connection_config init_azure_openai_client "
+            "init_openai_client validate_functions validate_tools process_function_call process_tool_choice "
+            "post_process_chat_api_response",
+        ),
         "to_bool": _works(f"{_INTERNALS}:to_bool"),
+        **_group(
+            "promptflow_lite.errors",
+            "ChatAPIInvalidRole ChatAPIInvalidFunctions ChatAPIInvalidTools LLMError WrappedOpenAIError "
+            "ExceedMaxRetryTimes JinjaTemplateError",
+        ),
     },
     "promptflow.tools.embedding": _group("promptflow_lite.tools.builtin.embedding", "embedding"),
     "promptflow.tools.llm": _group("promptflow_lite.tools.builtin.llm_functions", "llm"),
@@ -316,6 +344,8 @@ TABLE: dict[str, dict[str, Entry]] = {
         "cloud", "build_index get_langchain_retriever_from_index", "Index building needs Azure services."
     ),
     "promptflow_vectordb": {},
+    "promptflow_vectordb.core": {},
+    "promptflow_vectordb.core.contracts": _group(f"{_SDK}.original.vector_search", "SearchResultEntity"),
     "promptflow_vectordb.connections": _group(_CONNECTIONS, "QdrantConnection WeaviateConnection"),
 }
 """Module of the original -> name -> what it is here."""

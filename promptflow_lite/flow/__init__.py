@@ -40,15 +40,28 @@ from promptflow_lite.flow.values import InputCoercion, coerce_inputs, coerce_lit
 from promptflow_lite.flow.yaml_io import YamlDocument, dump_yaml_text, load_yaml, parse_yaml
 
 if TYPE_CHECKING:
-    from promptflow_lite.flow.chat_messages import PromptResult, parse_chat, render_chat, render_prompt
+    from promptflow_lite.flow.chat_messages import (
+        ROLES,
+        ImageLike,
+        LineList,
+        PromptResult,
+        find_images,
+        line_lists,
+        message_content,
+        name_and_content,
+        parse_chat,
+        render_chat,
+        render_prompt,
+    )
     from promptflow_lite.flow.schema import SCHEMA_KINDS, json_schema
     from promptflow_lite.flow.signature import ModuleOutline, ToolParameter, ToolSignature, read_module
     from promptflow_lite.flow.snapshot import FlowSnapshot, describe_flow, render_mermaid
-    from promptflow_lite.flow.templates import check_template, render_template, template_variables
+    from promptflow_lite.flow.templates import check_template, isolate_images, render_template, template_variables
     from promptflow_lite.flow.validate import validate_flow
 
 __all__ = [
     "INPUT_TYPES",
+    "ROLES",
     "SCHEMA_KINDS",
     "ActivateSpec",
     "ChatRoles",
@@ -57,8 +70,10 @@ __all__ = [
     "Flow",
     "FlowSnapshot",
     "Image",
+    "ImageLike",
     "InputCoercion",
     "InputSpec",
+    "LineList",
     "ModuleOutline",
     "NodeSpec",
     "OutputSpec",
@@ -82,14 +97,19 @@ __all__ = [
     "describe_flow",
     "dump_yaml_text",
     "find_flow_file",
+    "find_images",
     "is_dropped_literal",
+    "isolate_images",
     "json_schema",
+    "line_lists",
     "load_flow",
     "load_image",
     "load_media",
     "load_prompty",
     "load_yaml",
     "media_to_json",
+    "message_content",
+    "name_and_content",
     "parse_chat",
     "parse_reference",
     "parse_yaml",
@@ -106,7 +126,14 @@ __all__ = [
 ]
 
 _MODULE_BY_NAME = {
+    "ROLES": "chat_messages",
+    "ImageLike": "chat_messages",
+    "LineList": "chat_messages",
     "PromptResult": "chat_messages",
+    "find_images": "chat_messages",
+    "line_lists": "chat_messages",
+    "message_content": "chat_messages",
+    "name_and_content": "chat_messages",
     "parse_chat": "chat_messages",
     "render_chat": "chat_messages",
     "render_prompt": "chat_messages",
@@ -120,6 +147,7 @@ _MODULE_BY_NAME = {
     "describe_flow": "snapshot",
     "render_mermaid": "snapshot",
     "check_template": "templates",
+    "isolate_images": "templates",
     "render_template": "templates",
     "template_variables": "templates",
     "validate_flow": "validate",

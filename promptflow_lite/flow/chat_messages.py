@@ -9,9 +9,10 @@ whatever a template does with a text: printing a list as Python, `tojson`, `uppe
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from promptflow_lite._utils.text import truncate
@@ -29,7 +30,6 @@ Message = dict[str, Any]
 
 _GUARD = "8307415926048173"
 _ROLE_WORDS = "|".join(ROLES)
-_ROLE_HEADER = re.compile(rf"^\s*#?\s*({_ROLE_WORDS})\s*:\s*\n", re.IGNORECASE | re.MULTILINE)
 # A header at the very end of a value counts too: the template may continue with a line break.
 _INJECTED_HEADER = re.compile(rf"^(\s*#?\s*)(?=(?:{_ROLE_WORDS})\s*:\s*(?:\n|\Z))", re.IGNORECASE | re.MULTILINE)
 _NAME_AND_CONTENT = r"[ \t]*#{0,2}\s*name\s*:\s*\n\s*(\S+)\s*\n\s*#{0,2}\s*content\s*:\s*(?:\n(.*))?\Z"
@@ -118,7 +118,7 @@ def render_chat(
         template = isolate_images(template)
 
     if join_lists or (images and not for_prompty):  # an image in a list counts only on a line of its own
-        variables = {name: _join_lists(value) for name, value in variables.items()}
+        variables = {name: line_lists(value) for name, value in variables.items()}
 
     target = "Core" if for_prompty else "Tool"
     text = render_template(template, guard_variables(variables, escape), target=target)
@@ -127,21 +127,39 @@ def render_chat(
 
 
 def parse_chat(
-    text: str, images: Iterable[ImageLike] = (), *, image_detail: str = "auto", for_prompty: bool = False
+    text: str,
+    images: Iterable[ImageLike] = (),
+    *,
+    image_detail: str = "auto",
+    for_prompty: bool = False,
+    roles: Sequence[str] = ROLES,
 ) -> list[Message]:
     """Split rendered text at its role headers into chat messages.
+
+    Args:
+        text: What a template gave.
+        images: Those whose lines in the text become image parts.
+        image_detail: `auto`, `low` or `high`.
+        for_prompty: Parse by the rules of prompty files.
+        roles: The words that start messages.
 
     Raises:
         ChatAPIInvalidRole: text stands before the first role (`ChatAPIInvalidRoleError` for prompty).
         ChatAPIToolRoleInvalidFormat: a tool message lacks `tool_call_id` or `content`.
         ChatAPIFunctionRoleInvalidFormat: a function message lacks `name` or `content`.
     """
-    before, *parts = _ROLE_HEADER.split(text)
+    before, *parts = _role_header(tuple(roles)).split(text)
     if before.strip():
-        raise _invalid_role(before.strip(), for_prompty)
+        raise _invalid_role(before.strip(), for_prompty, roles)
 
     parser = _MessageParser({str(image): image for image in images}, image_detail, calls_end_text=for_prompty)
     return [parser.parse(role.lower(), chunk) for role, chunk in zip(parts[::2], parts[1::2], strict=True)]
+
+
+@functools.lru_cache(maxsize=16)
+def _role_header(roles: tuple[str, ...]) -> re.Pattern[str]:
+    words = "|".join(map(re.escape, roles))
+    return re.compile(rf"^\s*#?\s*({words})\s*:\s*\n", re.IGNORECASE | re.MULTILINE)
 
 
 def guard_variables(variables: Mapping[str, Any], escape: Collection[str]) -> Mapping[str, Any]:
@@ -214,23 +232,33 @@ class _MessageParser:
         return {"role": "tool", "tool_call_id": match.group(1), "content": self._content(match.group(2) or "")}
 
     def _content(self, text: str) -> str | list[dict[str, Any]]:
-        text = text.strip()
-        if not self._image_by_line:
-            return text
+        return message_content(text.strip(), self._image_by_line, self._image_detail)
 
-        lines = text.split("\n")
-        if not any(line.strip() in self._image_by_line for line in lines):
-            return text
 
-        return [self._part(line) for line in lines if line.strip()]
+def message_content(text: str, image_by_line: Mapping[str, ImageLike], image_detail: str) -> str | list[dict[str, Any]]:
+    """The text, or a list of parts when one of its lines stands for an image."""
+    if not image_by_line:
+        return text
 
-    def _part(self, line: str) -> dict[str, Any]:
-        image = self._image_by_line.get(line.strip())
-        if image is None:
-            return {"type": "text", "text": line}
+    lines = text.split("\n")
+    if not any(line.strip() in image_by_line for line in lines):
+        return text
 
-        url = image.source_url or image.to_base64(with_type=True)
-        return {"type": "image_url", "image_url": {"url": url, "detail": self._image_detail}}
+    return [_part(line, image_by_line.get(line.strip()), image_detail) for line in lines if line.strip()]
+
+
+def _part(line: str, image: ImageLike | None, image_detail: str) -> dict[str, Any]:
+    if image is None:
+        return {"type": "text", "text": line}
+
+    url = image.source_url or image.to_base64(with_type=True)
+    return {"type": "image_url", "image_url": {"url": url, "detail": image_detail}}
+
+
+def name_and_content(text: str) -> tuple[str, str] | None:
+    """The values below the headers `name:` and `content:`; None when the text has no such headers."""
+    named = _NAMED.match(text)
+    return (named.group(1), named.group(2) or "") if named else None
 
 
 def _parse_tool_calls(chunk: str, *, must_end_text: bool) -> list[Any] | None:
@@ -271,10 +299,10 @@ def _parse_list(text: str) -> list[Any] | None:
     return None
 
 
-def _invalid_role(text: str, for_prompty: bool) -> Exception:
+def _invalid_role(text: str, for_prompty: bool, roles: Sequence[str]) -> Exception:
     kind = ChatAPIInvalidRoleError if for_prompty else ChatAPIInvalidRole
     return kind(
-        f"The prompt must start with a role, one of {', '.join(ROLES)}, alone on its line and followed by a colon; "
+        f"The prompt must start with a role, one of {', '.join(roles)}, alone on its line and followed by a colon; "
         f"it starts with {truncate(remove_guards(text), 100)!r}.",
         hint="Put a line such as `system:` or `user:` before the first text of the prompt.",
     )
@@ -307,12 +335,13 @@ def _guard_text(text: str) -> str:
     return text if guarded == text else guarded
 
 
-def _join_lists(value: Any) -> Any:
+def line_lists(value: Any) -> Any:
+    """The value with its lists, at any depth, as `LineList`."""
     if isinstance(value, list):
-        return LineList(_join_lists(item) for item in value)
+        return LineList(line_lists(item) for item in value)
 
     if isinstance(value, dict):
-        return {key: _join_lists(item) for key, item in value.items()}
+        return {key: line_lists(item) for key, item in value.items()}
 
     return value
 

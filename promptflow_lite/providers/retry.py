@@ -20,7 +20,6 @@ Result = TypeVar("Result")
 
 WINDOW_S = 60.0
 _TRANSIENT_CONNECTION_ERRORS = ("connection aborted", "server disconnected", "connection reset")
-_MAX_SAME_REFUSALS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +29,8 @@ class RetryPolicy:
     max_attempts: int = 100
     patience_s: float = 300.0
     """Waits and tries of one request together; no new try starts later."""
+    max_same_refusals: int = 3
+    """How often in a row the server may call one request unprocessable."""
 
     def delay_s(self, attempt: int, retry_after_s: float | None) -> float:
         """Seconds to wait after the attempt of this number, counted from 1."""
@@ -151,7 +152,7 @@ def call_with_retries(
             return call()
         except OpenAIError as error:
             refusals_in_a_row = refusals_in_a_row + 1 if error.facts.get("status") == 422 else 0
-            if not is_transient(error) or (refusals_in_a_row >= _MAX_SAME_REFUSALS and policy.max_attempts > 1):
+            if not is_transient(error) or (refusals_in_a_row >= policy.max_same_refusals and policy.max_attempts > 1):
                 raise
 
             delay_s = policy.delay_s(attempt, error.facts.get("retry_after_s"))

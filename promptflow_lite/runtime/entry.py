@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from promptflow_lite._utils.imports import hint_for_import_error
 from promptflow_lite.connections import Connection
 from promptflow_lite.errors import Location, PromptflowException, PythonLoadError
 from promptflow_lite.flow import InputSpec, OutputSpec
@@ -70,7 +71,7 @@ def _import_fresh(module_name: str, entry: str, root: Path) -> ModuleType:
         except Exception as error:  # the user's module may fail in any way
             raise PythonLoadError(
                 f"Failed to load python module {module_name!r} from entry {entry!r}: ({type(error).__name__}) {error}",
-                hint=f"Correct the error; the flow's folder is {root}.",
+                hint=hint_for_import_error(error, f"Correct the error; the flow's folder is {root}."),
                 where=_place_of(error, root),
             ) from error
         finally:

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from promptflow_lite import compat
+from promptflow_lite._utils.imports import hint_for_import_error
 from promptflow_lite.errors import (
     Location,
     MultipleToolsDefined,
@@ -120,7 +121,9 @@ def load_module(path: Path, root: Path) -> ModuleType:
 def _load_error(path: Path, error: BaseException) -> PythonLoadError:
     return PythonLoadError(
         f"Failed to load python module from file {path.name!r}: ({type(error).__name__}) {error}",
-        hint="Correct the error in this file; it runs when the flow is loaded for execution.",
+        hint=hint_for_import_error(
+            error, "Correct the error in this file; it runs when the flow is loaded for execution."
+        ),
         where=user_location(error, path),
     )
 

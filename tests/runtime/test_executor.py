@@ -254,6 +254,17 @@ def test_a_file_that_gives_no_tool_is_a_clear_error(tmp_path: Path, code: str, i
     assert caught.value.where.path.endswith("a.py")
 
 
+def test_a_module_that_is_not_installed_is_named_with_what_to_do(tmp_path: Path) -> None:
+    folder = graph_flow(tmp_path, "a")
+    (folder / "a.py").write_text("import surely_not_installed.part\n")
+
+    with pytest.raises(ResolveToolError) as caught:
+        executor_of(folder)
+
+    assert caught.value.hint is not None
+    assert "'surely_not_installed' is not installed" in caught.value.hint
+
+
 def test_a_tool_that_exits_costs_its_line_only(tmp_path: Path) -> None:
     folder = graph_flow(tmp_path, "a", code={"a": "def a(x):\n    raise SystemExit(3)"})
 

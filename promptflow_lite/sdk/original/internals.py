@@ -18,6 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 LOGGER_NAME = "promptflow"
 LANGUAGE_KEY = "language"
+LINE_NUMBER_KEY = "line_number"
 
 
 # --- errors
@@ -179,14 +180,14 @@ class FlowRunProperties:
 
 def get_logger(name: str = LOGGER_NAME, verbosity: int = logging.INFO, **_ignored: Any) -> logging.Logger:
     """A logger that writes to standard output."""
-    logger = logging.getLogger(name)
-    if not logger.handlers:
+    found = logging.getLogger(name)
+    if not found.handlers:
         handler = logging.StreamHandler(sys.stdout)
         handler.setFormatter(logging.Formatter("%(asctime)s %(process)7d %(name)-18s %(levelname)-8s %(message)s"))
-        logger.addHandler(handler)
-        logger.setLevel(verbosity)
+        found.addHandler(handler)
+        found.setLevel(verbosity)
 
-    return logger
+    return found
 
 
 class LoggerFactory:
@@ -195,14 +196,25 @@ class LoggerFactory:
     get_logger = staticmethod(get_logger)
 
 
+def get_cli_sdk_logger() -> logging.Logger:
+    """The logger of commands and the SDK."""
+    return logging.getLogger(LOGGER_NAME)
+
+
+logger = logging.getLogger("execution")
+flow_logger = logging.getLogger("execution.flow")
+bulk_logger = logging.getLogger("execution.bulk")
+service_logger = logging.getLogger("execution.service")
+
+
 def get_telemetry_logger(*_args: Any, **_kwargs: Any) -> logging.Logger:
     """A logger that keeps everything to itself: nothing is ever sent anywhere."""
-    logger = logging.getLogger("promptflow_lite.telemetry")
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())
-        logger.propagate = False
+    silent = logging.getLogger("promptflow_lite.telemetry")
+    if not silent.handlers:
+        silent.addHandler(logging.NullHandler())
+        silent.propagate = False
 
-    return logger
+    return silent
 
 
 class Configuration:
@@ -325,6 +337,10 @@ def register_api(func: F) -> F:
 def register_builtins(cls: F) -> F:
     """Accept a built-in tool class of a tool package."""
     return cls
+
+
+def register_connections(*_classes: Any) -> None:
+    """Accept connection classes of a tool package."""
 
 
 def register_builtin_method(func: F) -> F:

@@ -2,26 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from promptflow_lite.flow import Image, PromptResult, render_chat, render_template
+from promptflow_lite.errors import ChatAPIInvalidRole
+from promptflow_lite.flow import (
+    ROLES,
+    Image,
+    ImageLike,
+    LineList,
+    PromptResult,
+    find_images,
+    isolate_images,
+    line_lists,
+    message_content,
+    name_and_content,
+    render_chat,
+    render_template,
+)
 from promptflow_lite.flow import parse_chat as parse_messages
 from promptflow_lite.tools.custom_llm import ESCAPE_ARGUMENT
 from promptflow_lite.tools.llm_apis import to_bool
 
-__all__ = ["build_messages", "parse_chat", "render_jinja_template", "to_bool"]
+__all__ = ["PromptResult", "build_messages", "parse_chat", "render_jinja_template", "to_bool"]
+
+ChatInputList = LineList
+convert_to_chat_list = line_lists
+INPUTS_TO_ESCAPE_PARAM_KEY = ESCAPE_ARGUMENT
+preprocess_template_string = isolate_images
+to_content_str_or_list = message_content
+try_parse_name_and_content = name_and_content
 
 
 def parse_chat(
     chat_str: str,
     images: Iterable[Image] | None = None,
-    valid_roles: list[str] | None = None,
+    valid_roles: Sequence[str] | None = None,
     image_detail: str = "auto",
     **_: Any,
 ) -> list[dict[str, Any]]:
-    """Split rendered text into chat messages; `valid_roles` is accepted for compatibility."""
-    return parse_messages(chat_str, images or (), image_detail=image_detail)
+    """Split rendered text into chat messages; `valid_roles` are the words that start one."""
+    return parse_messages(chat_str, images or (), image_detail=image_detail, roles=valid_roles or ROLES)
+
+
+def validate_role(role: str, valid_roles: Sequence[str] | None = None, **_: Any) -> None:
+    """Raise `ChatAPIInvalidRole` unless the word may start a message."""
+    allowed = valid_roles or ROLES
+    if role not in allowed:
+        raise ChatAPIInvalidRole(f"{role!r} is no role.", hint=f"Use one of {', '.join(allowed)}.")
+
+
+def find_referenced_image_set(kwargs: Mapping[str, Any]) -> set[ImageLike]:
+    """All images inside the inputs, at any depth."""
+    return set(find_images(kwargs))
 
 
 def render_jinja_template(template_content: str, **kwargs: Any) -> str:
