@@ -25,6 +25,7 @@ from promptflow_lite.errors import (
 )
 from promptflow_lite.flow import (
     NodeSpec,
+    PromptResult,
     Reference,
     coerce_literal,
     is_dropped_literal,
@@ -302,11 +303,15 @@ class _Runner:
         if not self._backend.keeps_model:
             body["model"] = self._backend.default_model
 
+        template = options.get("prompt") or self._template  # an input named `prompt` replaces the template
         if api.is_chat:
             joined = api.provider == AZURE
-            body["messages"] = render_chat(self._template, variables, escape=self.escape, join_lists=joined)
+            if isinstance(template, PromptResult):
+                template = template.get_escaped_string()
+
+            body["messages"] = render_chat(template, variables, escape=self.escape, join_lists=joined)
         else:
-            body["prompt"] = render_template(self._template, variables)
+            body["prompt"] = render_template(template, variables)
 
         if self._backend.is_local:
             body.update({name: options[name] for name in _ENGINE_OPTIONS if options.get(name) is not None})

@@ -62,11 +62,9 @@ def flow_import_path(root: Path) -> Iterator[None]:
 
 def _forget_siblings_of_other_flows(root: Path) -> None:
     """Two flows may each have a `helpers.py`; a module of another flow's folder must not be reused for this one."""
-    names = {path.stem for path in root.glob("*.py")} | {path.parent.name for path in root.glob("*/__init__.py")}
+    names = {path.stem for path in root.glob("*.py")} | {path.parent.name for path in root.glob("*/*.py")}
     for name in names:
-        module = sys.modules.get(name)
-        origin = getattr(module, "__file__", None)
-        if origin and root not in Path(origin).parents and _is_flow_module(Path(origin)):
+        if _is_of_another_flow(sys.modules.get(name), root):
             for loaded in [m for m in sys.modules if m == name or m.startswith(name + ".")]:
                 del sys.modules[loaded]
 
@@ -74,8 +72,15 @@ def _forget_siblings_of_other_flows(root: Path) -> None:
 _flow_roots: set[Path] = set()
 
 
-def _is_flow_module(origin: Path) -> bool:
-    return any(root in origin.parents for root in _flow_roots)
+def _is_of_another_flow(module: ModuleType | None, root: Path) -> bool:
+    origin = getattr(module, "__file__", None)
+    places = [origin] if origin else list(getattr(module, "__path__", ()))  # a folder without __init__.py has no file
+    return any(_flow_of(Path(place)) not in (root, None) for place in places)
+
+
+def _flow_of(place: Path) -> Path | None:
+    """The folder of the flow that a file belongs to: the innermost one, since flows may lie inside flows."""
+    return next((folder for folder in place.parents if folder in _flow_roots), None)
 
 
 def load_module(path: Path, root: Path) -> ModuleType:

@@ -254,6 +254,24 @@ def test_a_file_that_gives_no_tool_is_a_clear_error(tmp_path: Path, code: str, i
     assert caught.value.where.path.endswith("a.py")
 
 
+def test_flows_of_one_process_keep_their_modules_apart_without_packages_and_inside_each_other(tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "two", tmp_path / "one" / "inner"]
+    for folder in folders:
+        (folder / "words").mkdir(parents=True)
+        (folder / "words" / "part.py").write_text(f"WORD = {folder.name!r}\n")
+        (folder / "helper.py").write_text(f"WORD = {folder.name!r}\n")
+    code = {"a": "def a(x):\n    return [near, far]"}
+    for folder in folders:
+        graph_flow(folder, "a", code=code)
+        (folder / "a.py").write_text(
+            "from helper import WORD as near\nfrom words.part import WORD as far\n" + (folder / "a.py").read_text()
+        )
+
+    answers = [run(folder).output for folder in [*folders, folders[0]]]
+
+    assert [list(answer.values())[0] for answer in answers] == [[n, n] for n in ("one", "two", "inner", "one")]
+
+
 def test_a_module_that_is_not_installed_is_named_with_what_to_do(tmp_path: Path) -> None:
     folder = graph_flow(tmp_path, "a")
     (folder / "a.py").write_text("import surely_not_installed.part\n")
