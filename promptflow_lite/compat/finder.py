@@ -126,8 +126,9 @@ def uninstall() -> None:
 
 def _claim_namespace(root: str, finder: ShimFinder) -> None:
     """Other distributions' folders make `root` a namespace package; the table's names must be found there too."""
-    if root in sys.modules or importlib.machinery.PathFinder.find_spec(root) is None:
-        return
+    installed = importlib.machinery.PathFinder.find_spec(root)
+    if root in sys.modules or installed is None or (root != "promptflow" and installed.origin is not None):
+        return  # a package with code of its own is the real one; only what it lacks comes from the table
 
     spec = finder.find_spec(root)
     if spec is not None:

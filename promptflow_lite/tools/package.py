@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from promptflow_lite import compat
+from promptflow_lite._utils.imports import hint_for_import_error
 from promptflow_lite._utils.text import did_you_mean
 from promptflow_lite.errors import FailedToImportModule, InvalidSource, PackageToolNotFoundError
 from promptflow_lite.flow import NodeSpec
@@ -96,5 +97,5 @@ def import_package_tool(metadata: dict[str, Any]) -> tuple[Any, Any]:
     except (ImportError, AttributeError, KeyError) as error:
         raise FailedToImportModule(
             f"Package tool {metadata.get('name', metadata)!r} cannot be imported: ({type(error).__name__}) {error}",
-            hint="Check that the package that offers it is installed completely.",
+            hint=hint_for_import_error(error, "Check that the package that offers it is installed completely."),
         ) from error

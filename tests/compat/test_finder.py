@@ -116,6 +116,26 @@ def test_a_really_installed_original_is_left_alone(tmp_path: Path, monkeypatch: 
     assert importlib.import_module("promptflow.core").tool == "the original"
 
 
+def test_a_really_installed_vector_package_serves_its_own_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uninstall()
+    contracts = tmp_path / "promptflow_vectordb" / "core" / "contracts"
+    contracts.mkdir(parents=True)
+    for folder in (contracts, contracts.parent, contracts.parent.parent):
+        (folder / "__init__.py").write_text("WHOSE = 'theirs'\n")
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    try:
+        install()
+        assert importlib.import_module("promptflow_vectordb.core.contracts").WHOSE == "theirs"
+        assert importlib.import_module("promptflow_vectordb.connections").QdrantConnection
+    finally:
+        for name in [name for name in sys.modules if name.startswith("promptflow_vectordb")]:
+            del sys.modules[name]
+
+
 def test_nothing_heavy_is_imported_by_the_shim() -> None:
     import subprocess
 

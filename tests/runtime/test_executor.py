@@ -269,7 +269,7 @@ def test_flows_of_one_process_keep_their_modules_apart_without_packages_and_insi
 
     answers = [run(folder).output for folder in [*folders, folders[0]]]
 
-    assert [list(answer.values())[0] for answer in answers] == [[n, n] for n in ("one", "two", "inner", "one")]
+    assert [next(iter(answer.values())) for answer in answers] == [[n, n] for n in ("one", "two", "inner", "one")]
 
 
 def test_a_module_that_is_not_installed_is_named_with_what_to_do(tmp_path: Path) -> None:
