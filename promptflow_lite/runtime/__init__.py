@@ -7,6 +7,7 @@ from promptflow_lite.runtime.create import create_executor
 from promptflow_lite.runtime.environment import flow_process, resolve_environment
 from promptflow_lite.runtime.executor import DagExecutor, finish_streams, streamed_outputs, timed_out_line
 from promptflow_lite.runtime.node_alone import run_node_alone
+from promptflow_lite.runtime.observe import NodeObserver, observed_nodes
 from promptflow_lite.runtime.plain import PlainOutput, unwrap_output
 from promptflow_lite.runtime.stream import RecordingIterator
 
@@ -15,6 +16,7 @@ __all__ = [
     "DagExecutor",
     "LineExecutor",
     "LineValues",
+    "NodeObserver",
     "PlainOutput",
     "RecordingIterator",
     "aggregation_references",
@@ -23,6 +25,7 @@ __all__ = [
     "finish_streams",
     "flow_process",
     "line_values",
+    "observed_nodes",
     "resolve_environment",
     "run_node_alone",
     "streamed_outputs",

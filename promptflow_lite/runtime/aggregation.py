@@ -10,6 +10,7 @@ from promptflow_lite.errors import InvalidReferenceProperty
 from promptflow_lite.flow import DagFlow, Reference, resolve_path
 from promptflow_lite.records import LineResult, NodeResult, Status
 from promptflow_lite.runtime.node import run_node
+from promptflow_lite.runtime.observe import tell
 from promptflow_lite.runtime.plan import ExecutionPlan, PlannedNode
 from promptflow_lite.runtime.scheduler import Progress, bypass_reason
 
@@ -77,7 +78,9 @@ def run_aggregation(plan: ExecutionPlan, lines: Sequence[LineValues]) -> Aggrega
 
         inputs = _flow_input_lists(node, lines)
         if bypass_reason(_aggregation_view(node, plan), progress, inputs) is not None:
-            result.nodes.append(NodeResult(node.name, Status.BYPASSED))
+            bypassed = NodeResult(node.name, Status.BYPASSED)
+            result.nodes.append(bypassed)
+            tell(bypassed)
             progress.complete(node.index, None, is_bypassed=True)
             continue
 

@@ -35,6 +35,7 @@ from promptflow_lite.runtime.aggregation import (
     run_aggregation,
 )
 from promptflow_lite.runtime.node import run_node
+from promptflow_lite.runtime.observe import tell
 from promptflow_lite.runtime.plan import ExecutionPlan, PlannedNode, plan_flow
 from promptflow_lite.runtime.scheduler import Progress, bypass_reason, value_of
 from promptflow_lite.runtime.stream import RecordingIterator
@@ -248,7 +249,9 @@ class _LineRun:
             else:
                 logger.debug("The node %r will be bypassed because %s.", node.name, reason)
                 now = time.time()
-                self.result.nodes.append(NodeResult(node.name, Status.BYPASSED, start_time=now, end_time=now))
+                bypassed = NodeResult(node.name, Status.BYPASSED, start_time=now, end_time=now)
+                self.result.nodes.append(bypassed)
+                tell(bypassed)
                 ready.extend(self.progress.complete(node.index, None, is_bypassed=True))
         return runnable
 

@@ -15,6 +15,7 @@ from promptflow_lite._utils.clock import iso_utc
 from promptflow_lite.errors import NodeTimeoutError, PromptflowException, ToolExecutionError, error_to_dict
 from promptflow_lite.records import NodeResult, Status
 from promptflow_lite.runtime.aio import iterate, run_coroutine
+from promptflow_lite.runtime.observe import tell, tell_start
 from promptflow_lite.runtime.plan import PlannedNode
 from promptflow_lite.runtime.stream import RecordingIterator
 from promptflow_lite.tracing import Scope
@@ -32,6 +33,13 @@ def run_node(node: PlannedNode, arguments: dict[str, Any], *, metrics: dict[str,
     Returns:
         The outcome; a failure is a value here, not an exception.
     """
+    tell_start(node.name)
+    result = _attempts(node, arguments, metrics)
+    tell(result)
+    return result
+
+
+def _attempts(node: PlannedNode, arguments: dict[str, Any], metrics: dict[str, Any] | None) -> NodeResult:
     retry = node.spec.retry
     max_attempts = retry.max_attempts if retry else 1
     delay_s = retry.delay_s if retry else 0.0
@@ -117,6 +125,7 @@ def _recorded(output: Any, result: NodeResult, scope: Scope) -> RecordingIterato
             result.error = error_to_dict(error)
 
         result.stdout = _stamped(scope.stdout, result.start_time)
+        tell(result)
 
     return RecordingIterator(iterate(output) if inspect.isasyncgen(output) else output, on_end)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,13 @@ def flow(workspace_folder: Path) -> Path:
     (workspace_folder / "ask.jinja2").write_text("# user:\nSay {{ work }}\n")
     write(workspace_folder, "return text.upper()")
     return workspace_folder
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def write(flow: Path, body: str) -> None:
@@ -101,6 +109,52 @@ def test_a_run_can_be_stopped(tester: FlowTester, flow: Path) -> None:
 
     assert job.wait(TIMEOUT_S)
     assert job.result["status"] == "Canceled"
+
+
+def test_nodes_are_reported_while_they_run(tester: FlowTester, flow: Path) -> None:
+    gate = flow / "go"
+    write(flow, f"import os, time\n    while not os.path.exists({str(gate)!r}): time.sleep(0.01)\n    return text")
+    job = tester.run(flow, {"text": "a"})
+    wait_for(lambda: job.progress)
+
+    assert {name: record["status"] for name, record in job.progress.items()} == {"work": "Running"}
+    assert not job.is_done
+
+    gate.touch()
+    assert job.wait(TIMEOUT_S)
+    assert {name: record["status"] for name, record in job.progress.items()} == {"work": "Completed", "ask": "Completed"}
+    assert job.progress["ask"]["tokens"] > 0
+    assert job.n_events == 4
+
+
+def test_requests_of_a_group_run_at_the_same_time_and_others_wait(tester: FlowTester, flow: Path) -> None:
+    meet = (
+        "import os, time, pathlib\n    pathlib.Path(text).touch()\n"
+        "    while len(list(pathlib.Path('.').glob('met-*'))) < 3: time.sleep(0.01)\n    return text"
+    )
+    write(flow, meet)
+    group = [tester.run(flow, {"text": f"met-{n}"}, only=["work"], group="columns") for n in range(3)]
+    other = tester.run(flow, {"text": "met-alone"}, only=["work"])
+
+    assert other.wait(TIMEOUT_S)
+    assert [job.result["output"] for job in group] == [{"work": f"met-{n}"} for n in range(3)]
+    assert other.started <= min(job.result["start_time"] for job in [*group, other])
+    assert other.result["start_time"] >= max(job.result["nodes"][0]["end_time"] for job in group)
+
+
+def test_cancelling_ends_the_whole_group(tester: FlowTester, flow: Path) -> None:
+    write(flow, "import time; time.sleep(60); return text")
+    group = [tester.run(flow, {}, only=["work"], group="columns") for _ in range(12)]
+    wait_for(lambda: any(job.progress for job in group))
+
+    tester.cancel()
+
+    assert all(job.wait(TIMEOUT_S) for job in group)
+    assert {job.result["status"] for job in group} == {"Canceled"}
+    write(flow, "return text")
+    after = tester.run(flow, {"text": "b"}, only=["work"])
+    assert after.wait(TIMEOUT_S)
+    assert after.result["output"] == {"work": "b"}
 
 
 def test_a_result_becomes_a_trace(tester: FlowTester, flow: Path) -> None:

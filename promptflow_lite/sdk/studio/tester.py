@@ -18,6 +18,9 @@ from typing import Any
 
 from promptflow_lite._utils.jsonable import dumps, loads
 
+MAX_AT_ONCE = 8
+"""Requests of one group that run together."""
+
 
 @dataclass(slots=True)
 class TestJob:
@@ -26,9 +29,15 @@ class TestJob:
     flow: str
     nodes: list[str] | None
     """The nodes that will run; None for all."""
+    group: str | None = None
+    """Requests of one group run at the same time."""
     started: float = field(default_factory=time.time)
     text: dict[str, str] = field(default_factory=dict)
     """Streamed text so far, by output."""
+    progress: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Node name -> its record so far; nodes that have not started are not in it."""
+    n_events: int = 0
+    """Grows whenever a node starts or ends."""
     result: dict[str, Any] | None = None
     """The outcome: keys `status`, `output`, `error`, `nodes`, `metrics`."""
     _done: threading.Event = field(default_factory=threading.Event)
@@ -41,6 +50,17 @@ class TestJob:
         """Wait for the outcome; False when it did not come in time."""
         return self._done.wait(timeout_s)
 
+    def take(self, message: Mapping[str, Any]) -> None:
+        """Take over what the process says about this request."""
+        if message["event"] == "delta":
+            self.text[message["output"]] = self.text.get(message["output"], "") + message["text"]
+        elif message["event"] == "node":
+            record = message["record"]
+            self.progress[record["node"]] = record
+            self.n_events += 1
+        else:
+            self.finish({"status": "Failed", "output": None, "nodes": [], "metrics": {}, **message})
+
     def finish(self, result: dict[str, Any]) -> None:
         """Set the outcome once."""
         if not self.is_done:
@@ -49,30 +69,30 @@ class TestJob:
 
 
 class FlowTester:
-    """One child process that runs one request at a time; it starts with the first request.
+    """Runs requests in a child process; it starts with the first one and is kept, so that a local model stays loaded.
 
-    Thread: safe; requests are answered in the order they were made.
+    Requests run in the order they were made, one at a time; those of one group run together.
+
+    Thread: safe.
     """
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
-        self._errors: Any = None
+        self._child: _Child | None = None
         self._queue = ThreadPoolExecutor(1, thread_name_prefix="pfl-tester")
         self._numbers = itertools.count(1)
-        self._current: TestJob | None = None
+        self._waiting: list[TestJob] = []
         self._is_closed = False
-        self._lock = threading.Lock()
-        """Held while a process starts, so that none starts after `close`."""
+        self._changed = threading.Condition()
+        """Held to read or change any of the above; notified when a request ends."""
 
     def __del__(self) -> None:
         """A tester that nobody closed leaves neither a process nor a file behind."""
         with contextlib.suppress(AttributeError, OSError):
-            self.cancel()
-            self._release()
+            self.close()
 
     @property
     def is_busy(self) -> bool:
-        return self._current is not None
+        return self._child is not None and bool(self._child.jobs)
 
     def run(
         self,
@@ -82,10 +102,11 @@ class FlowTester:
         variant: str | None = None,
         only: list[str] | None = None,
         stream: bool = False,
+        group: str | None = None,
     ) -> TestJob:
         """Run a flow, or the nodes named in `only`."""
         request = {"action": "flow", "inputs": dict(inputs), "variant": variant, "only": only, "stream": stream}
-        return self._submit(TestJob(os.fspath(flow), only), request)
+        return self._submit(TestJob(os.fspath(flow), only, group), request)
 
     def run_node(
         self, flow: str | os.PathLike[str], node: str, inputs: Mapping[str, Any], *, variant: str | None = None
@@ -95,99 +116,136 @@ class FlowTester:
         return self._submit(TestJob(os.fspath(flow), [node]), request)
 
     def cancel(self) -> None:
-        """Stop what runs by ending the process; the next request starts a new one."""
-        process, job = self._process, self._current
-        if process is not None and process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        """Stop what runs, and what waits in its group, by ending the process; the next request starts a new one."""
+        with self._changed:
+            running = list(self._child.jobs.values()) if self._child is not None else []
+            groups = {job.group for job in running} - {None}
+            for job in [*running, *(job for job in self._waiting if job.group in groups)]:
+                job.finish(_failure("Canceled", "The run was cancelled.", ""))
 
-        if job is not None:
-            job.finish(_failure("Canceled", "The run was cancelled.", ""))
+            if self._child is not None:
+                self._child.kill()
 
     def close(self) -> None:
         """End the process; requests that wait are dropped."""
-        with self._lock:
+        with self._changed:
             self._is_closed = True
+            self._changed.notify_all()
         self._queue.shutdown(wait=False, cancel_futures=True)
         self.cancel()
-        self._release()
-
-    def _release(self) -> None:
-        """Wait for an ended process and close what belonged to it."""
-        if self._process is not None:
-            self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe is not None:
-                    with contextlib.suppress(OSError):
-                        pipe.close()
-
-            self._process = None
-
-        if self._errors is not None:
-            self._errors.close()
-            self._errors = None
+        if self._child is not None:
+            self._child.join()
 
     def _submit(self, job: TestJob, request: dict[str, Any]) -> TestJob:
         request = {"id": next(self._numbers), "flow": job.flow, **request}
-        self._queue.submit(self._work, job, request)
+        with self._changed:
+            self._waiting.append(job)
+        self._queue.submit(self._send, job, request)
         return job
 
-    def _work(self, job: TestJob, request: dict[str, Any]) -> None:
-        self._current = job
+    def _send(self, job: TestJob, request: dict[str, Any]) -> None:
+        """Hand a request to the process as soon as it may run."""
         try:
-            self._exchange(job, request)
+            with self._changed:
+                self._changed.wait_for(lambda: self._is_closed or self._may_start(job))
+                self._waiting.remove(job)
+                if self._is_closed:
+                    raise OSError("it was closed")
+
+                if job.is_done:
+                    return
+
+                if self._child is None or not self._child.is_alive:
+                    self._child = _Child(self._changed)
+                child = self._child
+                child.jobs[request["id"]] = job
+            child.write(request)
         except (OSError, ValueError) as error:
             job.finish(_failure("Failed", f"The test process could not be used: {error}", "Run it again."))
-        finally:
-            self._current = None
 
-    def _exchange(self, job: TestJob, request: dict[str, Any]) -> None:
-        process = self._ensure_process()
-        if process.stdin is None or process.stdout is None:
-            raise OSError("its pipes are closed")
+    def _may_start(self, job: TestJob) -> bool:
+        running = list(self._child.jobs.values()) if self._child is not None else []
+        if not running or job.is_done:
+            return True
 
-        process.stdin.write(dumps(request) + "\n")
-        process.stdin.flush()
-        for line in process.stdout:
+        return job.group is not None and job.group == running[0].group and len(running) < MAX_AT_ONCE
+
+
+class _Child:
+    """The process, and the thread that hears its answers; both end together.
+
+    Args:
+        changed: Held while `jobs` changes, and notified then.
+    """
+
+    def __init__(self, changed: threading.Condition) -> None:
+        self.jobs: dict[int, TestJob] = {}
+        """What it works on, by number of the request."""
+        self._changed = changed
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "promptflow_lite.sdk.studio.tester_child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        self._listener = threading.Thread(target=self._listen, name="pfl-tester-answers", daemon=True)
+        self._listener.start()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._listener.is_alive() and self._process.poll() is None
+
+    def write(self, request: Mapping[str, Any]) -> None:
+        """Send a request. Raises OSError or ValueError when the process is gone."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(dumps(request) + "\n")
+        self._process.stdin.flush()
+
+    def kill(self) -> None:
+        """End the process with everything it started."""
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def join(self) -> None:
+        """Wait until everything is closed."""
+        self._listener.join()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
             message = loads(line)
-            if message["id"] != request["id"]:
-                continue
+            job = self.jobs.get(message["id"])
+            if job is not None:
+                job.take(message)
+                if job.is_done:
+                    self._drop(message["id"])
 
-            if message["event"] == "delta":
-                job.text[message["output"]] = job.text.get(message["output"], "") + message["text"]
-                continue
+        self._bury(self._process.wait())
 
-            job.finish({"status": "Failed", "output": None, "nodes": [], "metrics": {}, **message})
-            return
+    def _drop(self, *numbers: int) -> None:
+        with self._changed:
+            for number in numbers:
+                self.jobs.pop(number, None)
+            self._changed.notify_all()
 
-        code = process.wait()
-        job.finish(_failure("Failed", f"The test process ended with code {code}. {self._last_words()}", _CRASH_HINT))
-
-    def _ensure_process(self) -> subprocess.Popen[str]:
-        with self._lock:
-            if self._is_closed:
-                raise OSError("it was closed")
-
-            return self._running_process()
-
-    def _running_process(self) -> subprocess.Popen[str]:
-        if self._process is None or self._process.poll() is not None:
-            self._release()
-            self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "promptflow_lite.sdk.studio.tester_child"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                text=True,
-                encoding="utf-8",
-                start_new_session=True,
-            )
-        return self._process
-
-    def _last_words(self) -> str:
+    def _bury(self, code: int) -> None:
+        """Tell those who still wait, and close what belonged to the process."""
         self._errors.seek(0)
-        return str(self._errors.read()[-2000:].strip())
+        last_words = str(self._errors.read()[-2000:].strip())
+        for job in list(self.jobs.values()):
+            job.finish(_failure("Failed", f"The test process ended with code {code}. {last_words}", _CRASH_HINT))
+
+        for file in (self._process.stdin, self._process.stdout, self._errors):
+            if file is not None:
+                with contextlib.suppress(OSError):
+                    file.close()
+
+        self._drop(*self.jobs)
 
 
 _CRASH_HINT = "A node ended the whole process, or it ran out of memory; the studio goes on."
