@@ -39,7 +39,8 @@ outputs: {}
 """
     tool = "from promptflow.core import tool\n\n@tool\ndef run(x):\n    {}\n"
     write_files(
-        tmp_path, {"flow.dag.yaml": flow, "tool.py": tool.format("return x"), "broken.py": tool.format("raise KeyError(x)")}
+        tmp_path,
+        {"flow.dag.yaml": flow, "tool.py": tool.format("return x"), "broken.py": tool.format("raise KeyError(x)")},
     )
 
     assert heard(tmp_path, x="a") == [("skipped", "Bypassed"), ("broken", "Running"), ("broken", "Failed")]

@@ -122,7 +122,10 @@ def test_nodes_are_reported_while_they_run(tester: FlowTester, flow: Path) -> No
 
     gate.touch()
     assert job.wait(TIMEOUT_S)
-    assert {name: record["status"] for name, record in job.progress.items()} == {"work": "Completed", "ask": "Completed"}
+    assert {name: record["status"] for name, record in job.progress.items()} == {
+        "work": "Completed",
+        "ask": "Completed",
+    }
     assert job.progress["ask"]["tokens"] > 0
     assert job.n_events == 4
 

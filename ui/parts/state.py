@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from promptflow_lite.sdk.studio import FlowDocument, FlowTester, PromptflowException, TestJob, Workspace
+from promptflow_lite.sdk.studio import WAITING, FlowDocument, FlowTester, PromptflowException, TestJob, Workspace
 
 
 @st.cache_resource(show_spinner=False)
@@ -48,12 +48,19 @@ class AuthorState:
         return self.job is not None
 
     @property
-    def running(self) -> frozenset[str]:
-        """Nodes that the current test runs."""
-        if self.job is None:
-            return frozenset()
+    def live_results(self) -> dict[str, dict[str, Any]]:
+        """The last outcomes; of nodes in the current test, how far they are."""
+        job = self.job
+        if job is None:
+            return self.results
 
-        return frozenset(self.job.nodes if self.job.nodes is not None else self.document.graph.nodes)
+        nodes = job.nodes if job.nodes is not None else self.document.graph.nodes
+        known = {**self.results, **{name: {"status": WAITING} for name in nodes}, **job.progress}
+        for output, text in job.text.items():
+            node = self.document.graph.source_of(output)
+            if known.get(node, {}).get("status") == "Running":
+                known[node] = {**known[node], "output": text}
+        return known
 
     def take_outcome(self) -> bool:
         """Take over what a finished test gave; False while it runs."""

@@ -26,6 +26,8 @@ from promptflow_lite.sdk.studio import (
 
 VIEWS = ["Split", "Cells", "Graph", "YAML"]
 POLL_S = 0.4
+TEXT_STEP = 80
+"""Characters of streamed text between two drawings of the page."""
 CELLS_HEIGHT = "calc(100vh - 138px)"
 CANVAS_HEIGHT = "calc(54vh - 60px)"
 
@@ -202,9 +204,8 @@ def cells(state: AuthorState, height: str) -> None:
     """The flow as cells."""
     data = notebook_data(
         state.document,
-        state.results,
+        state.live_results,
         inputs=state.inputs,
-        running=state.running,
         connections=workspace().client.connections.names(),
     )
     data |= {"selected": state.selected, "busy": state.is_running, "height": height}
@@ -214,7 +215,7 @@ def cells(state: AuthorState, height: str) -> None:
 def graph(state: AuthorState, height: str) -> None:
     """The flow as a graph."""
     document = state.document
-    data = canvas_data(document, state.results, state.running)
+    data = canvas_data(document, state.live_results)
     data |= {
         "selected": state.selected,
         "can_undo": document.can_undo,
@@ -325,15 +326,21 @@ def files_tab(state: AuthorState) -> None:
         st.code(sources[chosen], language=None, line_numbers=True, height=220)
 
 
-def poll(state: AuthorState) -> None:
-    """Look after the running test without drawing the page again."""
+def poll(state: AuthorState, drawn: tuple[int, int]) -> None:
+    """Look after the running test, and draw the page again when it has more to show than what was drawn."""
 
     @st.fragment(run_every=POLL_S if state.is_running else None)
     def look() -> None:
-        if state.take_outcome():
+        if state.take_outcome() or news(state) != drawn:
             st.rerun()
 
     look()
+
+
+def news(state: AuthorState) -> tuple[int, int]:
+    """Changes as the current test goes on: nodes start and end, now and then there is more text."""
+    job = state.job
+    return (0, 0) if job is None else (job.n_events, sum(map(len, job.text.values())) // TEXT_STEP)
 
 
 def take_line(state: AuthorState, run: str, line: int) -> None:
@@ -377,6 +384,7 @@ def page() -> None:
 
 def draw(state: AuthorState) -> None:
     """Draw an open flow."""
+    drawn = news(state)
     view = header(state)
     conflict_banner(state)
     if view == "Split":
@@ -392,7 +400,7 @@ def draw(state: AuthorState) -> None:
         graph(state, CELLS_HEIGHT)
     else:
         yaml_view(state)
-    poll(state)
+    poll(state, drawn)
 
 
 page()

@@ -30,6 +30,7 @@ from promptflow_lite.sdk.studio.tester import FlowTester, TestJob
 from promptflow_lite.sdk.studio.traces import trace_of_line, trace_rows
 from promptflow_lite.sdk.studio.view import (
     MISSING,
+    WAITING,
     canvas_data,
     error_card,
     known_value,
@@ -41,6 +42,7 @@ from promptflow_lite.sdk.studio.workspace import FlowCard, Workspace, evaluators
 
 __all__ = [
     "MISSING",
+    "WAITING",
     "BatchJob",
     "BatchPlan",
     "ChatShape",

@@ -75,6 +75,11 @@ class Graph:
 
         return [node for node in self.nodes if node in wanted]
 
+    def source_of(self, output: str) -> str:
+        """The node that a flow output reads; the name itself when it is no output, as for a part of the flow."""
+        reference = as_reference(self.outputs.get(output))
+        return reference.name if reference is not None else output
+
     def edges(self) -> dict[tuple[str, str], list[str]]:
         """(source, target) -> names of the inputs that carry the reference; `inputs` and `outputs` are nodes here."""
         found: dict[tuple[str, str], list[str]] = {}

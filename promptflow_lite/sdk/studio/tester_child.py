@@ -152,7 +152,7 @@ def node_to_dict(node: NodeResult) -> dict[str, Any]:
         "node": node.node,
         "status": Status.RUNNING if is_streaming else node.status,
         "inputs": node.inputs,
-        "output": node.output,
+        "output": None if is_streaming else node.output,
         "error": node.error,
         "ms": max(end - start, 0.0) * 1000,
         "start_time": start,

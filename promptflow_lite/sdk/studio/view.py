@@ -17,14 +17,22 @@ from promptflow_lite.sdk.studio.sources import Mark, Parameter, language_of, mar
 Results = Mapping[str, Mapping[str, Any]]
 """Node name -> its last outcome, as the tester gives it."""
 
+WAITING = "Waiting"
+"""The status of a node whose turn comes later in the test that runs."""
+
 MAX_TEXT = 20_000
 _SETTINGS = {
     "response_format": ["", "text", "json_object"],
 }
 
 
-def canvas_data(document: FlowDocument, results: Results, running: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """Nodes and edges for the canvas."""
+def canvas_data(document: FlowDocument, results: Results) -> dict[str, Any]:
+    """Nodes and edges for the canvas.
+
+    Args:
+        document: The flow.
+        results: The last outcomes, or how far the nodes are.
+    """
     graph = document.graph
     problems = problems_by_node(document)
     positions = document.layout.positions
@@ -37,9 +45,7 @@ def canvas_data(document: FlowDocument, results: Results, running: frozenset[str
                 "kind": node.kind,
                 "label": node.name,
                 "note": note_of(node),
-                "status": "Running" if node.name in running else result.get("status", ""),
-                "ms": result.get("ms"),
-                "tokens": result.get("tokens"),
+                **_run_facts(result),
                 "variants": len(node.variants),
                 "problems": len(problems.get(node.name, [])),
                 "conditional": node.is_conditional,
@@ -69,24 +75,19 @@ def notebook_data(
     results: Results,
     *,
     inputs: Mapping[str, Any],
-    running: frozenset[str] = frozenset(),
     connections: list[str] | None = None,
 ) -> dict[str, Any]:
     """Everything that the cells show.
 
     Args:
         document: The flow.
-        results: The last outcomes.
+        results: The last outcomes, or how far the nodes are.
         inputs: Test values of the flow's inputs.
-        running: Nodes that run now.
         connections: Names to offer.
     """
     graph = document.graph
     problems = problems_by_node(document)
-    cells = [
-        _cell(document, node, results, inputs, problems.get(node.name, []), is_running=node.name in running)
-        for node in graph.nodes.values()
-    ]
+    cells = [_cell(document, node, results, inputs, problems.get(node.name, [])) for node in graph.nodes.values()]
     return {
         "mode": "notebook",
         "cells": cells,
@@ -103,6 +104,17 @@ def notebook_data(
         "types": list(INPUT_TYPES),
         "references": references(graph),
         "connections": connections or [],
+    }
+
+
+def _run_facts(result: Mapping[str, Any]) -> dict[str, Any]:
+    status = result.get("status", "")
+    has_ended = status not in ("Running", WAITING)
+    return {
+        "status": status,
+        "ms": result.get("ms") if has_ended else None,
+        "since": result.get("start_time") if status == "Running" else None,
+        "tokens": result.get("tokens") if has_ended else None,
     }
 
 
@@ -218,23 +230,18 @@ def _cell(
     results: Results,
     inputs: Mapping[str, Any],
     problems: list[Problem],
-    *,
-    is_running: bool,
 ) -> dict[str, Any]:
     result = results.get(node.name, {})
     source = document.project.sources.get(node.source or "")
     language = language_of(node.source or "")
-    output, output_language = (None, "text") if "output" not in result else shown_value(result["output"])
-    if result.get("status") != "Completed":
-        output = None
+    has_output = result.get("status") == "Completed" or (result.get("status") == "Running" and result.get("output"))
+    output, output_language = shown_value(result.get("output")) if has_output else (None, "text")
 
     return {
         "id": node.name,
         "kind": node.kind,
         "note": note_of(node),
-        "status": "Running" if is_running else result.get("status", ""),
-        "ms": result.get("ms"),
-        "tokens": result.get("tokens"),
+        **_run_facts(result),
         "cached": node.is_cached,
         "path": node.source or node.name,
         "language": language,
@@ -250,7 +257,7 @@ def _cell(
         "activate": _activate_text(node),
         "output": output,
         "output_language": output_language,
-        "error": None if is_running else _error(node, result, problems),
+        "error": _error(node, result, problems),
         "log": str(result.get("log") or "")[:MAX_TEXT],
         "rendered": rendered_prompt(document, node, results, inputs),
     }
@@ -316,7 +323,7 @@ def _error(node: GraphNode, result: Mapping[str, Any], problems: list[Problem]) 
         return error_card(error, node.source)
 
     worst = next((problem for problem in problems if problem.severity == "error"), None)
-    if worst is None or result.get("status") == "Completed":
+    if worst is None or result.get("status") in ("Completed", "Running", WAITING):
         return None
 
     return {"message": worst.message, "hint": worst.hint, "where": str(worst.where or ""), "line": None}

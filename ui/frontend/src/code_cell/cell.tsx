@@ -1,6 +1,6 @@
 /** One node as a notebook cell: header, editor, inputs, output. */
 import { useEffect, useRef, useState } from "react";
-import { duration, Icon } from "../shared/icons";
+import { duration, Elapsed, Icon } from "../shared/icons";
 import { Code } from "./code";
 import { AddRow, Field } from "./fields";
 import type { Cell, CellError, Emit, InputRow } from "./model";
@@ -54,6 +54,13 @@ function Menu({ cell, emit, close }: { cell: Cell; emit: Emit; close: () => void
   );
 }
 
+function facts(cell: Cell): string {
+  if (cell.status === "Bypassed" || cell.status === "Waiting") {
+    return cell.status.toLowerCase();
+  }
+  return [duration(cell.ms), cell.tokens ? `${cell.tokens} tok` : ""].filter(Boolean).join(" · ");
+}
+
 function Header({ cell, busy, readonly, emit }: Pick<CellProps, "cell" | "busy" | "readonly" | "emit">) {
   const [open, setOpen] = useState(false);
   return (
@@ -73,7 +80,7 @@ function Header({ cell, busy, readonly, emit }: Pick<CellProps, "cell" | "busy" 
       {cell.cached && <span className="badge">cache</span>}
       {cell.activate && <span className="badge" title={`Runs when ${cell.activate}`}>when</span>}
       <span className="cell-facts">
-        {[duration(cell.ms), cell.tokens ? `${cell.tokens} tok` : ""].filter(Boolean).join(" · ")}
+        {cell.since != null ? <Elapsed since={cell.since} /> : facts(cell)}
       </span>
       {cell.variants.length > 0 && (
         <select

@@ -22,6 +22,8 @@ export interface Cell {
   kind: string;
   status?: string;
   ms?: number | null;
+  /** When it started, in seconds of the epoch, while it runs. */
+  since?: number | null;
   tokens?: number | null;
   cached?: boolean;
   path: string;

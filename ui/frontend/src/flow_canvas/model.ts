@@ -7,6 +7,8 @@ export interface CanvasNode {
   label: string;
   status?: string;
   ms?: number | null;
+  /** When it started, in seconds of the epoch, while it runs. */
+  since?: number | null;
   tokens?: number | null;
   variants?: number;
   problems?: number;

@@ -1,7 +1,7 @@
 /** A node's card on the canvas. */
 import { Handle, Position, type Node, type NodeProps } from "@xyflow/react";
 import { useEffect, useRef, useState } from "react";
-import { duration, Icon } from "../shared/icons";
+import { duration, Elapsed, Icon } from "../shared/icons";
 import type { CanvasNode } from "./model";
 
 export interface CardData extends Record<string, unknown> {
@@ -16,7 +16,8 @@ export interface CardData extends Record<string, unknown> {
 export type CardNode = Node<CardData, "card">;
 
 function facts(node: CanvasNode): string {
-  const parts = [node.note ?? node.kind, duration(node.ms), node.tokens ? `${node.tokens} tok` : ""];
+  const state = node.status === "Bypassed" || node.status === "Waiting" ? node.status.toLowerCase() : "";
+  const parts = [node.note ?? node.kind, state || duration(node.ms), node.tokens ? `${node.tokens} tok` : ""];
   return parts.filter(Boolean).join(" · ");
 }
 
@@ -59,7 +60,10 @@ export function Card({ data, selected }: NodeProps<CardNode>) {
       <div className="card-body">
         {data.renaming ? <RenameBox name={node.label} onRename={data.onRename} /> : <div className="card-name">{node.label}</div>}
         <div className="card-facts">
-          <span>{facts(node)}</span>
+          <span>
+            {facts(node)}
+            {node.since != null && <> · <Elapsed since={node.since} /></>}
+          </span>
           {node.for_each && <Icon name="repeat" />}
           {node.conditional && <Icon name="branch" />}
         </div>

@@ -1,4 +1,5 @@
-/** Line icons drawn inline, so that no font or network is needed. */
+/** Line icons drawn inline, so that no font or network is needed; times as people read them. */
+import { useEffect, useState } from "react";
 
 const paths: Record<string, string> = {
   llm: "M12 3l1.9 5.1L19 10l-5.1 1.9L12 17l-1.9-5.1L5 10l5.1-1.9zM18 15l.8 2.2L21 18l-2.2.8L18 21l-.8-2.2L15 18l2.2-.8z",
@@ -34,6 +35,16 @@ export function Icon({ name }: { name: string }) {
       <path d={paths[name] ?? paths.tool} />
     </svg>
   );
+}
+
+/** Time since a moment in seconds of the epoch, counting on. */
+export function Elapsed({ since }: { since: number }) {
+  const [now, setNow] = useState(Date.now());
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), 200);
+    return () => clearInterval(timer);
+  }, []);
+  return <>{duration(Math.max(now - since * 1000, 0))}</>;
 }
 
 /** `0.8 s`, `12 ms`. */
