@@ -575,6 +575,10 @@ class UnsafeBindError(ServingError):
     """An endpoint would be reachable from other machines without authentication."""
 
 
+class ForeignPageError(ServingError):
+    """A web page of another site called a server that asks for no key."""
+
+
 class ApiKeyNotFoundError(ServingError):
     """There is no API key of that id."""
 

@@ -10,6 +10,9 @@ import binascii
 import hashlib
 import re
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,18 @@ _SUFFIX_TYPES = {
     "tif": "image/tiff",
     "ico": "image/x-icon",
 }
+
+_may_read_files: ContextVar[bool] = ContextVar("pfl_image_files", default=True)
+
+
+@contextmanager
+def image_files(*, allowed: bool) -> Iterator[None]:
+    """Whether values may name image files inside this block: what a stranger sent must not, the author's own may."""
+    token = _may_read_files.set(allowed)
+    try:
+        yield
+    finally:
+        _may_read_files.reset(token)
 
 
 class Image(bytes):
@@ -133,14 +148,13 @@ def is_media_item(value: Any, message_format: MessageFormat = "basic") -> bool:
 _VISION_KINDS = ("image_url", "image_file", "text")
 
 
-def load_item(value: dict[str, Any], *, root: Path, fetch_urls: bool = True, allow_paths: bool = True) -> Image | Text:
+def load_item(value: dict[str, Any], *, root: Path, fetch_urls: bool = True) -> Image | Text:
     """The image or text that a mapping of either message format encodes.
 
     Args:
         value: `{"data:image/png;path": …}` or `{"type": "image_url", "image_url": {"url": …}}` and the like.
         root: The folder that paths are relative to.
         fetch_urls: Whether to download images given by URL; without, they keep the URL and have no content.
-        allow_paths: Whether files may be read.
     Raises:
         InvalidImageInput: the mapping encodes none, or its content cannot be had.
     """
@@ -148,7 +162,7 @@ def load_item(value: dict[str, Any], *, root: Path, fetch_urls: bool = True, all
     match = _BASIC_KEY.match(key) if isinstance(key, str) and len(value) == 1 else None
     if match and key is not None:
         mime_type, encoding = f"image/{match.group(1)}", match.group(2)
-        return _load_encoded(encoding, value[key], mime_type, root, fetch_urls, allow_paths)
+        return _load_encoded(encoding, value[key], mime_type, root, fetch_urls)
 
     kind = value.get("type")
     item = value.get(kind) if isinstance(kind, str) else None
@@ -156,12 +170,12 @@ def load_item(value: dict[str, Any], *, root: Path, fetch_urls: bool = True, all
         return Text(item)
 
     if kind == "image_file" and isinstance(item, dict):
-        return _load_encoded("path", item.get("path"), None, root, fetch_urls, allow_paths)
+        return _load_encoded("path", item.get("path"), None, root, fetch_urls)
 
     if kind == "image_url" and isinstance(item, dict) and isinstance(item.get("url"), str):
         url = item["url"]
         encoding = "base64" if _DATA_URI.match(url) else "url"
-        return _load_encoded(encoding, url, None, root, fetch_urls, allow_paths)
+        return _load_encoded(encoding, url, None, root, fetch_urls)
 
     raise InvalidImageInput(
         f"A mapping with the keys {sorted(map(str, value))[:5]} is not an image.",
@@ -169,9 +183,7 @@ def load_item(value: dict[str, Any], *, root: Path, fetch_urls: bool = True, all
     )
 
 
-def _load_encoded(
-    encoding: str, content: Any, mime_type: str | None, root: Path, fetch_urls: bool, allow_paths: bool
-) -> Image:
+def _load_encoded(encoding: str, content: Any, mime_type: str | None, root: Path, fetch_urls: bool) -> Image:
     if not isinstance(content, str):
         raise InvalidImageInput(f"The {encoding} of an image must be text, not {type(content).__name__}.")
 
@@ -184,7 +196,7 @@ def _load_encoded(
     if encoding == "url":
         return load_url(content, mime_type, fetch_urls=fetch_urls)
 
-    return _load_path(content, mime_type, root, allow_paths)
+    return _load_path(content, mime_type, root)
 
 
 def _load_base64(text: str, mime_type: str | None) -> Image:
@@ -212,8 +224,8 @@ def load_url(url: str, mime_type: str | None = None, *, fetch_urls: bool = True)
     return Image(content, mime_type or declared or guess_mime_type(content[:512]), url)
 
 
-def _load_path(text: str, mime_type: str | None, root: Path, allow_paths: bool) -> Image:
-    if not allow_paths:
+def _load_path(text: str, mime_type: str | None, root: Path) -> Image:
+    if not _may_read_files.get():
         hint = "Send the image in base64."
         raise InvalidImageInput("Images cannot be given by path here.", hint=hint)
 
@@ -235,7 +247,7 @@ def _load_path(text: str, mime_type: str | None, root: Path, allow_paths: bool) 
     return Image(content, mime_type or guess_mime_type(content[:512]) or by_suffix)
 
 
-def load_image(value: Any, *, root: Path, fetch_urls: bool = True, allow_paths: bool = True) -> Image:
+def load_image(value: Any, *, root: Path, fetch_urls: bool = True) -> Image:
     """The value of an input of type `image`: a mapping of either format, or a base64, data-URI, URL or path text.
 
     Raises:
@@ -245,14 +257,14 @@ def load_image(value: Any, *, root: Path, fetch_urls: bool = True, allow_paths: 
         return value
 
     if isinstance(value, dict):
-        loaded = load_item(value, root=root, fetch_urls=fetch_urls, allow_paths=allow_paths)
+        loaded = load_item(value, root=root, fetch_urls=fetch_urls)
         if isinstance(loaded, Image):
             return loaded
 
         raise InvalidImageInput("A text item is not an image.")
 
     if isinstance(value, str) and value:
-        return _load_text(value, root, fetch_urls, allow_paths)
+        return _load_text(value, root, fetch_urls)
 
     if isinstance(value, bytes):
         return Image(value)
@@ -260,7 +272,7 @@ def load_image(value: Any, *, root: Path, fetch_urls: bool = True, allow_paths: 
     raise InvalidImageInput(f"A value of type {type(value).__name__} is not an image.")
 
 
-def _load_text(text: str, root: Path, fetch_urls: bool, allow_paths: bool) -> Image:
+def _load_text(text: str, root: Path, fetch_urls: bool) -> Image:
     if text.lower().startswith(("http://", "https://")):
         return load_url(text, fetch_urls=fetch_urls)
 
@@ -268,12 +280,13 @@ def _load_text(text: str, root: Path, fetch_urls: bool, allow_paths: bool) -> Im
         return _load_base64(text, None)
 
     looks_like_path = len(text) < 1024 and (re.search(r"\.\w{2,5}\Z", text) or _is_file(root, text))
-    return _load_path(text, None, root, allow_paths) if looks_like_path else _load_base64(text, None)
+    return _load_path(text, None, root) if looks_like_path else _load_base64(text, None)
 
 
 def _is_file(root: Path, text: str) -> bool:
+    """Whether the text names a file; where none may be read, neither does anybody learn which exist."""
     try:
-        return (root / text).is_file()
+        return _may_read_files.get() and (root / text).is_file()
     except (OSError, ValueError):
         return False
 
@@ -284,7 +297,6 @@ def load_media(
     root: Path,
     message_format: MessageFormat = "basic",
     fetch_urls: bool = True,
-    allow_paths: bool = True,
 ) -> Any:
     """A value with every image item inside it, at any depth, replaced by its `Image` (or `Text`).
 
@@ -292,21 +304,16 @@ def load_media(
     """
     if isinstance(value, dict):
         if is_media_item(value, message_format):
-            return load_item(value, root=root, fetch_urls=fetch_urls, allow_paths=allow_paths)
+            return load_item(value, root=root, fetch_urls=fetch_urls)
 
         changed = {
-            key: load_media(
-                item, root=root, message_format=message_format, fetch_urls=fetch_urls, allow_paths=allow_paths
-            )
+            key: load_media(item, root=root, message_format=message_format, fetch_urls=fetch_urls)
             for key, item in value.items()
         }
         return changed if any(changed[key] is not value[key] for key in value) else value
 
     if isinstance(value, list):
-        items = [
-            load_media(item, root=root, message_format=message_format, fetch_urls=fetch_urls, allow_paths=allow_paths)
-            for item in value
-        ]
+        items = [load_media(item, root=root, message_format=message_format, fetch_urls=fetch_urls) for item in value]
         return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
 
     return value

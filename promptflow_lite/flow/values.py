@@ -18,7 +18,7 @@ from promptflow_lite.errors import (
     LoadMultimediaDataError,
     UserErrorException,
 )
-from promptflow_lite.flow.media import MessageFormat, load_image, load_media
+from promptflow_lite.flow.media import MessageFormat, image_files, load_image, load_media
 from promptflow_lite.flow.model import InputSpec
 
 Converter = Callable[[Any], Any]
@@ -82,7 +82,6 @@ class InputCoercion:
         root: The folder that image paths are relative to.
         message_format: How image items inside lists and objects are encoded.
         fetch_urls: Whether images given by URL are downloaded.
-        allow_paths: Whether images may be given by path.
 
     Thread: may be called from several threads at once.
     """
@@ -94,10 +93,9 @@ class InputCoercion:
         root: Path | None = None,
         message_format: MessageFormat = "basic",
         fetch_urls: bool = True,
-        allow_paths: bool = True,
     ) -> None:
         self._specs = specs
-        self._media: dict[str, Any] = {"root": root or Path(), "fetch_urls": fetch_urls, "allow_paths": allow_paths}
+        self._media: dict[str, Any] = {"root": root or Path(), "fetch_urls": fetch_urls}
         self._message_format = message_format
         self._plan = [
             (name, _EXACT_TYPES.get(spec.type, _NEVER), self._converter(spec.type), spec.default)
@@ -120,6 +118,7 @@ class InputCoercion:
             elif default is not None:
                 value = default if isinstance(default, str) else copy.deepcopy(default)
                 result[name] = value
+                convert = convert and _of_the_author(convert)
             else:
                 raise _not_found(name, values, line_number)
 
@@ -172,6 +171,16 @@ class InputCoercion:
             hint=f"Give a value of type {kind!r}, or change the type of the input in the flow.",
             **facts,
         )
+
+
+def _of_the_author(convert: Converter) -> Converter:
+    """A conversion of what stands in the flow itself, which may name image files where callers may not."""
+
+    def converted(value: Any) -> Any:
+        with image_files(allowed=True):
+            return convert(value)
+
+    return converted
 
 
 def coerce_inputs(

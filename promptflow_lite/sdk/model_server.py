@@ -6,6 +6,7 @@ from promptflow_lite import settings
 from promptflow_lite._utils.imports import require
 from promptflow_lite.catalog import default_model, resolve_model
 from promptflow_lite.providers.local import LocalClient, settings_from_environment
+from promptflow_lite.serving.loopback import LoopbackGuard
 from promptflow_lite.serving.models import ModelServerSettings
 
 
@@ -32,4 +33,5 @@ def serve_model(
     client = LocalClient(resolve_model(name), settings_from_environment(), name=name or default_model())
     client.engine()
     uvicorn = require("uvicorn", extra="serve", feature="Serving a model")
-    uvicorn.run(create_model_app(client, chosen), host=host, port=port, log_level="warning")
+    app = create_model_app(client, chosen)
+    uvicorn.run(app if keys else LoopbackGuard(app), host=host, port=port, log_level="warning")

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from promptflow_lite.flow import image_files
 from promptflow_lite.records import DeploymentSpec, LineResult, Status
 from promptflow_lite.runtime import LineExecutor
 from promptflow_lite.serving.schema import Interface
@@ -55,8 +56,9 @@ class Deployment:
     def run(
         self, inputs: Mapping[str, Any], run_id: str, *, allow_stream: bool, cancel: threading.Event | None = None
     ) -> LineResult:
-        """Run the flow once in this thread."""
-        return self.executor.run_line(inputs, run_id=run_id, allow_stream=allow_stream, cancel=cancel)
+        """Run the flow once in this thread; inputs that name files of this machine are refused."""
+        with image_files(allowed=False):
+            return self.executor.run_line(inputs, run_id=run_id, allow_stream=allow_stream, cancel=cancel)
 
     def cost_of(self, line: LineResult) -> float:
         """What the line's tokens cost at this deployment's prices."""

@@ -11,7 +11,7 @@ from promptflow_lite import __version__
 from promptflow_lite._utils.imports import require
 from promptflow_lite._utils.jsonable import dumps, loads
 from promptflow_lite.errors import PromptflowException, ServingError
-from promptflow_lite.flow import media_to_json
+from promptflow_lite.flow import image_files, media_to_json
 from promptflow_lite.records import Status
 from promptflow_lite.runtime import LineExecutor
 from promptflow_lite.serving.endpoint import failure_of
@@ -31,7 +31,8 @@ class FlowTool:
     def call(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Run the flow. Raises `PromptflowException` when its inputs do not fit or it fails."""
         inputs = inputs_from_body(dumps(arguments).encode(), self.interface)
-        line = self.executor.run_line(inputs)
+        with image_files(allowed=False):
+            line = self.executor.run_line(inputs)
         if line.status is not Status.COMPLETED:
             raise failure_of(line)
 

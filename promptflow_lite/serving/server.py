@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import signal
 import socket
 import threading
@@ -15,6 +14,7 @@ from typing import Any
 from promptflow_lite._utils.imports import require
 from promptflow_lite.errors import ServingError, UnsafeBindError
 from promptflow_lite.serving.app import EndpointApp
+from promptflow_lite.serving.loopback import LoopbackGuard, is_loopback
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class ServerSettings:
     """PEM file; together with `private_key` it turns TLS on."""
     private_key: str | None = None
     header_timeout_s: float = 15.0
-    """A connection that has not sent a whole request head by then is closed."""
+    """A connection whose request head is not whole so long after it began is closed."""
     keep_alive_s: float = 75.0
     max_connections: int = 2000
     grace_s: float = 30.0
@@ -49,17 +49,6 @@ def check_bind(host: str, *, requires_key: bool) -> None:
         )
 
 
-def is_loopback(host: str) -> bool:
-    """Whether an address or name can only be reached from this machine."""
-    if host in ("localhost", "ip6-localhost") or host.endswith(".localhost"):
-        return True
-
-    try:
-        return ipaddress.ip_address(host.strip("[]").split("%")[0]).is_loopback
-    except ValueError:
-        return False
-
-
 def run_server(app: EndpointApp, settings: ServerSettings, *, requires_key: bool) -> None:
     """Serve until SIGTERM or SIGINT; requests under way finish, and every record is committed.
 
@@ -74,7 +63,7 @@ def run_server(app: EndpointApp, settings: ServerSettings, *, requires_key: bool
 
     listener = _listen(settings)
     config = uvicorn.Config(
-        app,
+        app if requires_key else LoopbackGuard(app, app.endpoint.settings.allowed_origins),
         http=_protocol(settings),
         loop="uvloop" if _has("uvloop") else "asyncio",
         ws="none",
@@ -143,27 +132,37 @@ def _protocol(settings: ServerSettings) -> Any:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
     class PatientProtocol(HttpToolsProtocol):
-        """Closes connections that never finish their first request head."""
+        """Closes connections that never finish a request head."""
 
         _head_timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self._head_timer = self.loop.call_later(settings.header_timeout_s, self._give_up)
+            self._await_head()
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self._await_head()
+
+        def on_headers_complete(self) -> None:
+            self._stop_waiting()
+            super().on_headers_complete()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_waiting()
+            super().connection_lost(exc)
+
+        def _await_head(self) -> None:
+            if self._head_timer is None:
+                self._head_timer = self.loop.call_later(settings.header_timeout_s, self._give_up)
+
+        def _stop_waiting(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
 
         def _give_up(self) -> None:
             if not self.transport.is_closing():
                 self.transport.close()
-
-        def on_headers_complete(self) -> None:
-            if self._head_timer is not None:
-                self._head_timer.cancel()
-                self._head_timer = None
-            super().on_headers_complete()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            if self._head_timer is not None:
-                self._head_timer.cancel()
-            super().connection_lost(exc)
 
     return PatientProtocol

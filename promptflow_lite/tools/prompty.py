@@ -14,7 +14,7 @@ from promptflow_lite.errors import (
     MissingRequiredInputError,
     UserErrorException,
 )
-from promptflow_lite.flow import PromptyFlow
+from promptflow_lite.flow import PromptyFlow, image_files
 from promptflow_lite.providers import ModelClient, client_for, default_model, takes_choices
 from promptflow_lite.providers.usage import estimate_request_tokens
 from promptflow_lite.tools.llm_apis import check_functions, check_tools
@@ -58,9 +58,10 @@ class PromptyCall:
         missing = []
         for name, spec in self.flow.inputs.items():
             if name in given:
-                selected[name] = given[name]
+                selected[name] = self._with_image(given[name])
             elif spec.default is not None:
-                selected[name] = spec.default
+                with image_files(allowed=True):
+                    selected[name] = self._with_image(spec.default)
             else:
                 missing.append(name)
         if missing:
@@ -70,7 +71,7 @@ class PromptyCall:
                 missing=missing,
             )
 
-        return {name: self._with_image(value) for name, value in selected.items()}
+        return selected
 
     def _with_image(self, value: Any) -> Any:
         from promptflow_lite.flow import load_image, load_media

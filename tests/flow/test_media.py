@@ -14,6 +14,7 @@ from promptflow_lite.flow import (
     Text,
     absolute_media_paths,
     contains_media,
+    image_files,
     load_image,
     load_media,
     media_to_json,
@@ -124,8 +125,19 @@ def test_url_item_must_be_http(tmp_path):
 def test_paths_can_be_forbidden(tmp_path):
     (tmp_path / "a.png").write_bytes(PNG)
 
-    with pytest.raises(InvalidImageInput, match="path"):
-        load_image("a.png", root=tmp_path, allow_paths=False)
+    with image_files(allowed=False), pytest.raises(InvalidImageInput, match="path"):
+        load_image("a.png", root=tmp_path)
+
+
+def test_where_paths_are_forbidden_nobody_learns_which_files_exist(tmp_path):
+    (tmp_path / "secret").write_bytes(PNG)
+
+    messages = set()
+    for name in ("secret", "absent"):
+        with image_files(allowed=False), pytest.raises(InvalidImageInput) as caught:
+            load_image(name, root=tmp_path)
+        messages.add(str(caught.value).replace(name, "…"))
+    assert all("base64" in message for message in messages)
 
 
 def test_text_items_belong_to_the_vision_format(tmp_path):

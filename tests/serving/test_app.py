@@ -7,12 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from promptflow_lite.serving.endpoint import ServingSettings
 from promptflow_lite.store import Store
 
-from .conftest import AsgiClient, MakeClient
+from .conftest import AsgiClient, MakeClient, write_flow
 
 
 @pytest.fixture
@@ -334,3 +335,77 @@ def test_aggregation_nodes_never_run_in_serving(serve: MakeClient, tmp_path: Pat
 
     assert (reply.status, reply.json()) == (200, {"o": "hi"})
     assert not trace.exists()
+
+
+IMAGES = {
+    "flow.dag.yaml": """\
+inputs:
+  picture: {type: image, default: {"data:image/png;path": mine.png}}
+  more: {type: object, default: {}}
+  text: {type: string, default: ""}
+outputs:
+  size: {type: string, reference: "${look.output}"}
+nodes:
+- name: look
+  type: python
+  source: {type: code, path: look.py}
+  inputs: {picture: "${inputs.picture}", more: "${inputs.more}"}
+- name: ask
+  type: prompt
+  source: {type: code, path: ask.jinja2}
+  inputs: {text: "${inputs.text}"}
+""",
+    "look.py": """\
+from promptflow_lite.tools import tool
+
+
+@tool
+def look(picture, more: dict) -> str:
+    return bytes(picture).decode("latin-1")[-6:]
+""",
+    "ask.jinja2": "{{text}}",
+    "mine.png": "PNG my own",
+}
+
+
+@pytest.fixture
+def pictures(serve: MakeClient, tmp_path: Path) -> AsgiClient:
+    return serve(write_flow(tmp_path / "pictures", IMAGES))
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"picture": {"data:image/png;path": "{file}"}},
+        {"picture": {"data:image/png;path": "../secret.txt"}},
+        {"picture": {"type": "image_file", "image_file": {"path": "{file}"}}},
+        {"picture": "{file}"},
+        {"more": {"deep": [{"data:image/png;path": "{file}"}]}},
+        {"picture": "mine.png"},
+    ],
+)
+def test_a_request_cannot_name_files_of_the_server(pictures: AsgiClient, tmp_path: Path, inputs: Any) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret")
+    body = orjson.dumps(inputs).replace(b"{file}", str(secret).encode())
+
+    reply = pictures.post("/score", body=body)
+
+    assert (reply.status, reply.json()["error"]["errorCode"]) == (400, "data.multimedia")
+    assert b"Images cannot be given by path here" in reply.body
+
+
+def test_a_served_flow_reads_the_images_that_it_names_itself(pictures: AsgiClient) -> None:
+    assert pictures.post("/score", {}).json() == {"size": "my own"}
+
+
+def test_a_prompty_inside_a_served_flow_reads_no_file_for_a_caller(serve: MakeClient, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_text("secret")
+    head = "name: p\nmodel: {configuration: {model: fake:echo}}\ninputs: {text: {type: string}}"
+    prompty = f"---\n{head}\n---\nuser:\n{{{{text}}}}\n"
+    client = serve(write_flow(tmp_path / "prompty", {"ask.prompty": prompty}))
+
+    reply = client.post("/score", {"text": f"data:image/png;path:{secret}"})
+
+    assert (reply.status, reply.json()["error"]["errorCode"]) == (400, "flow.invalid_image_input")

@@ -156,9 +156,9 @@ def test_durable_answers_survive_a_kill_without_any_window(plain_flow: Path, hom
 BROKEN: list[bytes] = [
     b"",
     b"POST /score HT",
-    b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
-    b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n{}",
-    b"POST /score HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{",
+    b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n{}",
+    b"POST /score HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03",
     b"GET / HTTP/9.9\r\n\r\n",
     b"POST /score HTTP/1.1\r\n" + b"X-Long: " + b"a" * 70_000,
@@ -193,7 +193,8 @@ def test_200_slow_and_broken_clients_disturb_nobody(plain_flow: Path) -> None:
 
 def test_streams_that_readers_abandon_leave_nothing_behind(chat_flow: Path) -> None:
     request = orjson.dumps({"question": "wait " * 20})
-    head = b"POST /v1/run HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nContent-Length: %d\r\n\r\n" % len(request)
+    head = b"POST /v1/run HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nContent-Length: %d\r\n\r\n"
+    head %= len(request)
     with Server(chat_flow) as server:
         for _ in range(40):
             with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
