@@ -201,9 +201,7 @@ class _Child:
 
     def write(self, request: Mapping[str, Any]) -> None:
         """Send a request. Raises OSError or ValueError when the process is gone."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(dumps(request) + "\n")
-        self._process.stdin.flush()
+        print(dumps(request), file=self._process.stdin, flush=True)
 
     def kill(self) -> None:
         """End the process with everything it started."""
@@ -216,8 +214,7 @@ class _Child:
         self._listener.join()
 
     def _listen(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        for line in self._process.stdout or ():
             message = loads(line)
             job = self.jobs.get(message["id"])
             if job is not None:
