@@ -6,7 +6,7 @@ from pathlib import Path
 
 from promptflow_lite.records import NodeResult
 from promptflow_lite.runtime import finish_streams, observed_nodes
-from tests.support.flow_files import executor_of, graph_flow, write_files
+from tests.support.flow_files import executor_of, graph_flow, tool_source, write_files
 
 
 def heard(folder: Path, *, allow_stream: bool = False, **inputs: object) -> list[tuple[str, str]]:
@@ -37,11 +37,9 @@ nodes:
 - {name: broken, type: python, source: {type: code, path: broken.py}, inputs: {x: "${inputs.x}"}}
 outputs: {}
 """
-    tool = "from promptflow.core import tool\n\n@tool\ndef run(x):\n    {}\n"
-    write_files(
-        tmp_path,
-        {"flow.dag.yaml": flow, "tool.py": tool.format("return x"), "broken.py": tool.format("raise KeyError(x)")},
-    )
+    good = tool_source("def run(x):\n    return x")
+    bad = tool_source("def run(x):\n    raise KeyError(x)")
+    write_files(tmp_path, {"flow.dag.yaml": flow, "tool.py": good, "broken.py": bad})
 
     assert heard(tmp_path, x="a") == [("skipped", "Bypassed"), ("broken", "Running"), ("broken", "Failed")]
 

@@ -38,7 +38,8 @@ def test_nodes_show_their_real_state_while_the_flow_runs(
     author: Watched, studio: Studio, workspace_folder: Path
 ) -> None:
     gate = workspace_folder / "go"
-    slow = f"def b(i_a):\n    import os, time\n    while not os.path.exists({str(gate)!r}): time.sleep(0.02)\n    return i_a"
+    wait = f"while not os.path.exists({str(gate)!r}): time.sleep(0.02)"
+    slow = f"def b(i_a):\n    import os, time\n    {wait}\n    return i_a"
     graph_flow(workspace_folder / "chain", "a -> b, b -> c", code={"b": slow})
     open_author(studio, author)
 
