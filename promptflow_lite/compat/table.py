@@ -60,6 +60,18 @@ _SDK = "promptflow_lite.sdk"
 _MESSAGES = "promptflow_lite.tools.builtin.messages"
 _TRACING = "promptflow_lite.tracing"
 
+_PROMPT_HELPERS = {
+    **_group(
+        _MESSAGES,
+        "parse_chat render_jinja_template build_messages validate_role find_referenced_image_set convert_to_chat_list "
+        "preprocess_template_string to_content_str_or_list try_parse_name_and_content",
+    ),
+    **_group(
+        "promptflow_lite.tools.builtin.openai_sdk",
+        "handle_openai_error generate_retry_interval normalize_connection_config validate_functions validate_tools",
+    ),
+}
+
 _ERRORS = {
     **_group("promptflow_lite.errors", " ".join(_error_names())),
     "ErrorTarget": _works(f"{_INTERNALS}:ErrorTarget"),
@@ -136,7 +148,7 @@ TABLE: dict[str, dict[str, Entry]] = {
         "__version__": _works(f"{_INTERNALS}:VERSION"),
     },
     "promptflow.core._flow": {**_FLOW, **_PROMPTY},
-    "promptflow.core._prompty_utils": _group(_MESSAGES, "parse_chat render_jinja_template"),
+    "promptflow.core._prompty_utils": _PROMPT_HELPERS,
     "promptflow.core._model_configuration": _MODEL_CONFIGURATION,
     "promptflow.core._connection": _CONNECTION_CLASSES,
     "promptflow.core._errors": _ERRORS,
@@ -179,6 +191,7 @@ TABLE: dict[str, dict[str, Entry]] = {
     "promptflow.contracts.multimedia": _group("promptflow_lite.flow", "Image Text"),
     "promptflow.contracts.types": {
         **_group(_TYPES, "Secret PromptTemplate FilePath"),
+        "AttrDict": _works("promptflow_lite._utils.attributes:AttributeDict"),
         "AssistantDefinition": _works("promptflow_lite.tools.assistant:AssistantDefinition"),
     },
     "promptflow.contracts.tool": _group(_TYPES, "ToolType ValueType ConnectionType InputDefinition Tool"),
@@ -210,7 +223,7 @@ TABLE: dict[str, dict[str, Entry]] = {
             "render_jinja_template_content logger flow_logger bulk_logger",
         ),
     },
-    "promptflow._constants": _group(_INTERNALS, "FlowLanguage FlowType LANGUAGE_KEY LINE_NUMBER_KEY"),
+    "promptflow._constants": _group(_INTERNALS, "ConnectionType FlowLanguage FlowType LANGUAGE_KEY LINE_NUMBER_KEY"),
     "promptflow._cli": {},
     "promptflow._cli._pf": {},
     "promptflow._cli._pf.entry": {"main": _works("promptflow_lite.cli.main:main")},
@@ -222,7 +235,7 @@ TABLE: dict[str, dict[str, Entry]] = {
     "promptflow._sdk._constants": {
         **_group(_INTERNALS, "ListViewType RunStatus FlowRunProperties LOGGER_NAME"),
         "LINE_NUMBER": _works(f"{_INTERNALS}:LINE_NUMBER_KEY"),
-        "ConnectionType": _works(f"{_TYPES}:ConnectionType"),
+        "ConnectionType": _works(f"{_INTERNALS}:ConnectionType"),
     },
     "promptflow._sdk._pf_client": {"PFClient": _works(f"{_SDK}.pf_client:PFClient")},
     "promptflow._sdk._load_functions": {
@@ -269,11 +282,13 @@ TABLE: dict[str, dict[str, Entry]] = {
     ),
     "promptflow._utils.yaml_utils": _group(_INTERNALS, "load_yaml dump_yaml"),
     "promptflow._utils.multimedia_utils": {},
+    "promptflow._utils.async_utils": _group(_INTERNALS, "async_run_allowing_running_loop"),
     "promptflow._version": {"VERSION": _works(f"{_INTERNALS}:VERSION"), "__version__": _works(f"{_INTERNALS}:VERSION")},
     "promptflow.executor": _group("promptflow_lite.sdk.original.executor", "FlowExecutor"),
     "promptflow.executor._errors": _ERRORS,
     "promptflow.executor.flow_executor": _group("promptflow_lite.sdk.original.executor", "FlowExecutor"),
     "promptflow.executor._assistant_tool_invoker": _group("promptflow_lite.tools.assistant", "AssistantToolInvoker"),
+    "promptflow.executor._tool_invoker": _group("promptflow_lite.tools.assistant", "AssistantToolInvoker"),
     "promptflow.batch": _absent(
         "internal",
         "BatchEngine",
@@ -291,16 +306,11 @@ TABLE: dict[str, dict[str, Entry]] = {
         "completion": _works("promptflow_lite.tools.builtin.llm_functions:openai_completion"),
     },
     "promptflow.tools.common": {
-        **_group(
-            _MESSAGES,
-            "parse_chat render_jinja_template build_messages validate_role find_referenced_image_set "
-            "convert_to_chat_list ChatInputList PromptResult preprocess_template_string to_content_str_or_list "
-            "try_parse_name_and_content INPUTS_TO_ESCAPE_PARAM_KEY",
-        ),
+        **_PROMPT_HELPERS,
+        **_group(_MESSAGES, "ChatInputList PromptResult INPUTS_TO_ESCAPE_PARAM_KEY"),
         **_group(
             "promptflow_lite.tools.builtin.openai_sdk",
-            "handle_openai_error generate_retry_interval normalize_connection_config init_azure_openai_client "
-            "init_openai_client validate_functions validate_tools process_function_call process_tool_choice "
+            "init_azure_openai_client init_openai_client process_function_call process_tool_choice "
             "post_process_chat_api_response",
         ),
         "to_bool": _works(f"{_INTERNALS}:to_bool"),

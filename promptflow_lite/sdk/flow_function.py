@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from promptflow_lite._utils.attributes import AttributeDict
 from promptflow_lite.connections import Connection, ConnectionSource, DictConnectionSource
 from promptflow_lite.errors import MissingRequiredFlowInput, UserErrorException
 from promptflow_lite.flow import FlexFlow
@@ -58,8 +59,8 @@ class InvokeResult:
     """What one call of a flow gave, with its records."""
 
     output: dict[str, Any]
-    run_info: dict[str, Any]
-    node_run_infos: dict[str, dict[str, Any]]
+    run_info: AttributeDict
+    node_run_infos: dict[str, AttributeDict]
     aggregation_inputs: dict[str, Any]
 
 
@@ -158,8 +159,8 @@ class Flow:
 
         return InvokeResult(
             output=self._outputs(line),
-            run_info=flow_run_info(line),
-            node_run_infos={node.node: node_run_info(node, line) for node in line.nodes},
+            run_info=AttributeDict(flow_run_info(line)),
+            node_run_infos={node.node: AttributeDict(node_run_info(node, line)) for node in line.nodes},
             aggregation_inputs={},
         )
 
@@ -236,12 +237,16 @@ class AsyncFlow(Flow):
         }
 
 
-def load_flow(source: str | os.PathLike[str], relative_origin: str | os.PathLike[str] | None = None) -> Any:
+def load_flow(
+    source: str | os.PathLike[str], relative_origin: str | os.PathLike[str] | None = None, **overrides: Any
+) -> Any:
     """A flow as a function, or a `Prompty` for a `.prompty` file.
 
     Args:
         source: A flow's folder or file.
         relative_origin: What a relative `source` is relative to, instead of the current folder.
+        overrides: Merged over the front matter of a prompty, for example `model={"configuration": …}`; of no effect
+            on other flows.
 
     Raises:
         UserErrorException: there is no flow at `source`.
@@ -251,7 +256,7 @@ def load_flow(source: str | os.PathLike[str], relative_origin: str | os.PathLike
         origin = Path(relative_origin)
         path = (origin if origin.is_dir() else origin.parent) / path
 
-    return Prompty.load(path) if path.suffix == ".prompty" else Flow(path)
+    return Prompty.load(path, **overrides) if path.suffix == ".prompty" else Flow(path)
 
 
 def _key_of(context: FlowContext) -> Any:

@@ -170,6 +170,7 @@ def test_invoke_gives_records_and_takes_connections(folder: Path) -> None:
     assert result.output["said"] == "abab"
     assert result.run_info["status"] == "Completed"
     assert result.node_run_infos["say"]["inputs"] == {"text": "ab", "n": 2}
+    assert (result.run_info.status, result.node_run_infos["say"].node) == ("Completed", "say")
 
 
 def test_calls_from_several_threads_share_the_folder(folder: Path) -> None:
@@ -197,6 +198,7 @@ def test_a_prompty_loads_as_a_prompty(folder: Path) -> None:
     file.write_text("---\nmodel: {configuration: {type: openai, model: m}, parameters: {}}\n---\nuser:\nhi\n")
 
     assert type(load_flow(file)) is Prompty
+    assert load_flow(file, model={"parameters": {"seed": 5}}).flow.parameters["seed"] == 5
     assert type(Flow.load(file)) is Prompty
     assert type(AsyncFlow.load(file)) is AsyncPrompty
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import enum
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from promptflow_lite import __version__ as VERSION
+from promptflow_lite._utils.attributes import AttributeDict
 from promptflow_lite.errors import error_to_dict
 from promptflow_lite.tracing import trace
 
@@ -117,6 +121,23 @@ class ErrorResponse:
 
 
 # --- enumerations
+
+
+class ConnectionType(enum.StrEnum):
+    """Kinds of connections, as connections name their own kind."""
+
+    _NOT_SET = "NotSet"
+    AZURE_OPEN_AI = "AzureOpenAI"
+    OPEN_AI = "OpenAI"
+    QDRANT = "Qdrant"
+    COGNITIVE_SEARCH = "CognitiveSearch"
+    SERP = "Serp"
+    AZURE_CONTENT_SAFETY = "AzureContentSafety"
+    AZURE_AI_SERVICES = "AzureAIServices"
+    FORM_RECOGNIZER = "FormRecognizer"
+    WEAVIATE = "Weaviate"
+    SERVERLESS = "Serverless"
+    CUSTOM = "Custom"
 
 
 class FlowLanguage(enum.StrEnum):
@@ -316,6 +337,18 @@ def to_bool(value: Any) -> bool:
     return str(value).lower() == "true"
 
 
+# --- async
+
+
+def async_run_allowing_running_loop(
+    async_func: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any
+) -> Any:
+    """The result of an async function for code that is not async, whether or not an event loop runs in this thread."""
+    context = contextvars.copy_context()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(context.run, lambda: asyncio.run(async_func(*args, **kwargs))).result()
+
+
 # --- tool registration
 
 
@@ -445,7 +478,7 @@ class Tracer:
         return []
 
 
-class OperationContext(dict[str, Any]):
+class OperationContext(AttributeDict):
     """Facts about the running operation, one object per process; keys are also attributes."""
 
     _instance: ClassVar[OperationContext | None] = None
@@ -455,15 +488,6 @@ class OperationContext(dict[str, Any]):
         """The context of this process."""
         cls._instance = cls._instance or cls()
         return cls._instance
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        self[name] = value
 
     def get_user_agent(self) -> str:
         """Who makes requests."""
