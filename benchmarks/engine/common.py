@@ -52,7 +52,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(description=description)
     result.add_argument("--model", help="Catalogue name or GGUF file.")
     result.add_argument("--threads", type=int, default=0, help="0 takes every core; 1 makes processor time exact.")
-    result.add_argument("--weights", default="", help="Convert the engine's weights first: q8_0 or q4_0.")
+    result.add_argument("--weights", default="auto", help="`file` leaves the weights as they are in the file.")
     return result
 
 
@@ -77,7 +77,10 @@ def drain(engine: Engine, requests: Sequence[Generation]) -> list[str]:
 
 
 def open_engine(args: argparse.Namespace, **changes: Any) -> Engine:
-    return Engine(resolve_model(args.model), EngineSettings(n_threads=args.threads, weights=args.weights, **changes))
+    return Engine(
+        resolve_model(args.model),
+        EngineSettings(n_threads=args.threads, weights=args.weights, **changes),
+    )
 
 
 def record_schedule(engine: Engine) -> list[StepPlan]:
@@ -95,16 +98,15 @@ def record_schedule(engine: Engine) -> list[StepPlan]:
 
 def replay(engine: Engine, plans: Sequence[StepPlan]) -> Timing:
     """The floor: the same decode calls on a fresh context, with nothing around them in the time."""
-    model = LlamaModel(engine.model.path, engine.settings)
+    model = LlamaModel(engine.model.path, engine.settings, engine.model.correction)
     context = LlamaContext(model, engine.settings, n_sequences=n_sequences(engine.settings))
     floor = Timing()
     for plan in plans:
         context.perform(plan.operations)
         if plan.tokens:
             indices = sorted({output.index for output in plan.outputs})
-            context._batch.fill(plan.tokens, plan.positions, plan.seqs, indices)
             with timed(floor):
-                context.library.llama_decode(context.handle, context._batch.struct)
+                context.decode(plan.tokens, plan.positions, plan.seqs, indices)
     context.close()
     model.close()
     return floor

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from promptflow_lite._utils.gguf import GgufHeader, read_header
 from promptflow_lite._utils.quantisation import FILE_TYPES
-from promptflow_lite.catalog.gguf import GgufHeader, read_header
 from promptflow_lite.catalog.machine import available_memory_bytes
 
 DEFAULT_CELLS = 8192

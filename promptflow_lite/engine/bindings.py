@@ -22,7 +22,7 @@ import numpy.typing as npt
 from promptflow_lite._utils.imports import require
 from promptflow_lite.engine.kv import Copy, Operation
 from promptflow_lite.engine.settings import EMBEDDING_TOKENS, EngineSettings
-from promptflow_lite.errors import EngineError, EngineRequestError, ModelLoadError, ModelNotFoundError
+from promptflow_lite.errors import EngineError, ModelLoadError, ModelNotFoundError
 
 logger = logging.getLogger(__name__)
 
@@ -60,16 +60,22 @@ def available_cores() -> int:
 class LlamaModel:
     """Weights and vocabulary of one GGUF file.
 
+    Args:
+        path: The file.
+        settings: Devices and mode.
+        correction: A LoRA adapter that completes the weights of this file: part of every computation.
     Raises:
         ModelNotFoundError: the file does not exist.
         ModelLoadError: it cannot be loaded.
     """
 
-    def __init__(self, path: Path, settings: EngineSettings) -> None:
+    def __init__(self, path: Path, settings: EngineSettings, correction: Path | None = None) -> None:
         if not path.is_file():
             raise ModelNotFoundError(f"No model file at {str(path)!r}.", path=str(path))
 
         self.path = path
+        self.correction = correction
+        self._adapters: dict[str, Any] = {}
         self.library = load_library()
         parameters = self.library.llama_model_default_params()
         parameters.n_gpu_layers = settings.n_gpu_layers
@@ -93,11 +99,37 @@ class LlamaModel:
         self.n_embd = int(self.library.llama_model_n_embd(self.handle))
         self.n_params = int(self.library.llama_model_n_params(self.handle))
         self.adds_bos = bool(self.library.llama_vocab_get_add_bos(self.vocabulary))
+        if correction is not None:
+            self.load_adapter(str(correction))
 
     def close(self) -> None:
+        for adapter in self._adapters.values():
+            self.library.llama_adapter_lora_free(adapter)
+        self._adapters.clear()
         if self.handle:
             self.library.llama_model_free(self.handle)
             self.handle = None
+
+    def load_adapter(self, path: str) -> None:
+        """Read a LoRA adapter file once. Raises `ModelLoadError`."""
+        if path not in self._adapters:
+            handle = self.library.llama_adapter_lora_init(self.handle, os.fsencode(path))
+            if not handle:
+                reason = "; ".join(_recent_errors)
+                raise ModelLoadError(
+                    f"The adapter {path!r} cannot be loaded for {self.path.name!r}: {reason}",
+                    path=path,
+                    reason=reason,
+                )
+
+            self._adapters[path] = handle
+
+    def apply_adapters(self, context: Any, path: str = "") -> None:
+        """Make a context use the correction of the weights and one loaded adapter; the empty path is none."""
+        paths = [name for name in (str(self.correction or ""), path) if name]
+        adapters = (self.library.llama_adapter_lora_p_ctypes * len(paths))(*(self._adapters[name] for name in paths))
+        scales = (ctypes.c_float * len(paths))(*[1.0] * len(paths))
+        self.library.llama_set_adapters_lora(context, adapters, len(paths), scales)
 
     @property
     def has_partial_memory(self) -> bool:
@@ -179,38 +211,6 @@ class LlamaModel:
         return self.piece(token, special=True).decode("utf-8", "replace") if token >= 0 else ""
 
 
-_CONVERSIONS = {"q8_0": 7, "q4_0": 2}
-"""Name -> file type of the library."""
-
-
-def convert_weights(source: Path, target: Path, weights: str) -> None:
-    """Write a copy of a model in another quantisation; the target appears only when it is complete.
-
-    Raises:
-        EngineRequestError: the quantisation is unknown.
-        ModelLoadError: the file cannot be converted.
-    """
-    if weights not in _CONVERSIONS:
-        raise EngineRequestError(f"weights is {weights!r}; known are {', '.join(_CONVERSIONS)}.", field="weights")
-
-    library = load_library()
-    parameters = library.llama_model_quantize_default_params()
-    parameters.ftype = _CONVERSIONS[weights]
-    parameters.allow_requantize = True
-    parameters.nthread = available_cores()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(f".{os.getpid()}")
-    code = int(library.llama_model_quantize(os.fsencode(source), os.fsencode(partial), ctypes.byref(parameters)))
-    if code != 0:
-        partial.unlink(missing_ok=True)
-        reason = "; ".join(_recent_errors)
-        raise ModelLoadError(
-            f"The model file {str(source)!r} cannot be converted to {weights}: {reason}", reason=reason
-        )
-
-    partial.replace(target)
-
-
 class Batch:
     """Arrays a decode call reads, filled without a Python loop over tokens."""
 
@@ -246,17 +246,27 @@ class Batch:
         self.struct.n_tokens = count
 
 
+_KERNEL_ROWS = 4
+"""Rows that the kernels of rewritten weights compute at a time; what is left over is computed one by one."""
+
+
 class LlamaContext:
-    """The KV cells of one model and the decode call over them."""
+    """The KV cells of one model and the decode call over them.
+
+    With rewritten weights, steps are filled up to whole groups of rows, because 15 rows take longer than 16. The rows
+    that fill have a sequence and cells of their own, and leave no trace.
+    """
 
     def __init__(self, model: LlamaModel, settings: EngineSettings, *, n_sequences: int) -> None:
         self.model = model
         self.library = model.library
-        self._adapters: dict[str, Any] = {}
         parameters = self.library.llama_context_default_params()
-        parameters.n_ctx = settings.n_cells
-        parameters.n_batch = parameters.n_ubatch = settings.step_tokens
-        parameters.n_seq_max = n_sequences
+        self._group = 1 if model.correction is None else _KERNEL_ROWS
+        self._filling_seq = n_sequences
+        capacity = settings.step_tokens + self._group // 2
+        parameters.n_ctx = settings.n_cells + self._group // 2
+        parameters.n_batch = parameters.n_ubatch = capacity
+        parameters.n_seq_max = n_sequences + (self._group > 1)
         parameters.n_outputs_max_per_seq = 0
         parameters.n_threads = parameters.n_threads_batch = settings.n_threads or available_cores()
         parameters.flash_attn_type = 1 if settings.flash_attention else 0
@@ -272,8 +282,9 @@ class LlamaContext:
                 reason="; ".join(_recent_errors),
             )
 
+        model.apply_adapters(self.handle)
         self._memory = self.library.llama_get_memory(self.handle)
-        self._batch = Batch(self.library, settings.step_tokens)
+        self._batch = Batch(self.library, capacity)
         self._is_unified = not settings.reproducible
         self.allow_partial = model.has_partial_memory and self._probe_partial()
 
@@ -289,9 +300,6 @@ class LlamaContext:
         if self.handle:
             self.library.llama_free(self.handle)
             self.handle = None
-        for adapter in self._adapters.values():
-            self.library.llama_adapter_lora_free(adapter)
-        self._adapters.clear()
 
     def clear(self) -> None:
         self.library.llama_memory_clear(self._memory, False)
@@ -331,8 +339,16 @@ class LlamaContext:
         self, tokens: Sequence[int], positions: Sequence[int], seqs: Sequence[int], outputs: Sequence[int] | None
     ) -> None:
         """One forward pass. Raises `EngineError` when the library refuses it."""
-        self._batch.fill(tokens, positions, seqs, outputs)
+        n_filling = self._n_filling(len(tokens))
+        filling = range(n_filling)
+        if outputs is not None and len(outputs) == len(tokens):
+            outputs = None
+        self._batch.fill(
+            [*tokens, *filling], [*positions, *filling], [*seqs, *[self._filling_seq] * n_filling], outputs
+        )
         code = int(self.library.llama_decode(self.handle, self._batch.struct))
+        if n_filling:
+            self.library.llama_memory_seq_rm(self._memory, self._filling_seq, -1, -1)
         if code != 0:
             raise EngineError(
                 f"llama_decode returned {code} for a step of {len(tokens)} tokens.",
@@ -340,35 +356,23 @@ class LlamaContext:
                 reason="; ".join(_recent_errors),
             )
 
+    def _n_filling(self, n_rows: int) -> int:
+        """Rows to add; measured: one row beyond a group is cheaper alone, two or three are not."""
+        n_missing = -n_rows % self._group
+        return n_missing if n_rows > 2 and n_missing <= self._group // 2 else 0
+
     def logits(self, index: int) -> Logits:
         """Logits of a batch index of the last step; a view that the next step overwrites."""
         pointer = self.library.llama_get_logits_ith(self.handle, index)
         return np.ctypeslib.as_array(pointer, shape=(self.model.n_vocab,))
 
-    def set_adapter(self, path: str) -> None:
-        """Apply one LoRA adapter to the whole context; the empty path takes it off."""
-        if not path:
-            self.library.llama_set_adapters_lora(self.handle, None, 0, None)
-            return
-
-        self.load_adapter(path)
-        adapters = (self.library.llama_adapter_lora_p_ctypes * 1)(self._adapters[path])
-        scales = (ctypes.c_float * 1)(1.0)
-        self.library.llama_set_adapters_lora(self.handle, adapters, 1, scales)
-
     def load_adapter(self, path: str) -> None:
         """Read a LoRA adapter file once. Raises `ModelLoadError`."""
-        if path not in self._adapters:
-            handle = self.library.llama_adapter_lora_init(self.model.handle, os.fsencode(path))
-            if not handle:
-                reason = "; ".join(_recent_errors)
-                raise ModelLoadError(
-                    f"The adapter {path!r} cannot be loaded for {self.model.path.name!r}: {reason}",
-                    path=path,
-                    reason=reason,
-                )
+        self.model.load_adapter(path)
 
-            self._adapters[path] = handle
+    def set_adapter(self, path: str) -> None:
+        """Apply one LoRA adapter to the whole context; the empty path takes it off."""
+        self.model.apply_adapters(self.handle, path)
 
 
 class EmbeddingContext:
@@ -402,6 +406,7 @@ class EmbeddingContext:
         if not handle:
             raise ModelLoadError(f"No context for embeddings can be made for {self.model.path.name!r}.")
 
+        self.model.apply_adapters(handle)
         return handle
 
     def close(self) -> None:

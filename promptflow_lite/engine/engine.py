@@ -30,11 +30,10 @@ from promptflow_lite.engine.settings import EMBEDDING_TOKENS, EngineSettings
 from promptflow_lite.engine.step import EngineStats, Row
 from promptflow_lite.engine.streams import PIECE, StreamScheduler
 from promptflow_lite.engine.worker import Delta, Event, Finished, Job, Scored, TokenChoice, Worker
-from promptflow_lite.errors import EngineBusyError, EngineClosedError, EngineTimeoutError
-from promptflow_lite.settings import home
+from promptflow_lite.errors import EngineBusyError, EngineClosedError, EngineRequestError, EngineTimeoutError
 
 if TYPE_CHECKING:
-    from promptflow_lite.engine.bindings import EmbeddingContext
+    from promptflow_lite.engine.bindings import EmbeddingContext, LlamaModel
     from promptflow_lite.engine.sampling import SamplingSettings
 
 _POOL_FRACTION = 0.25
@@ -43,6 +42,7 @@ _POOL_CELLS = 8192
 """Cells by default when memory allows and the model's context is not longer."""
 _STREAM_CELLS = 2048
 """Cells of a row's stream in reproducible mode, unless told."""
+_WEIGHTS = ("auto", "file")
 _IDLE_STREAMS = 4
 """Streams beyond the running rows that keep prompts to copy from."""
 
@@ -125,7 +125,7 @@ class Engine:
         from promptflow_lite.engine.sampling import SamplerFactory
 
         self.path = path
-        self.model = bindings.LlamaModel(_weights_file(path, settings), settings or EngineSettings())
+        self.model = _load_model(path, settings or EngineSettings())
         self.settings = _resolve(settings or EngineSettings(), self.model)
         self._context = bindings.LlamaContext(self.model, self.settings, n_sequences=_n_sequences(self.settings))
         self._samplers = SamplerFactory(self.model)
@@ -345,7 +345,7 @@ class Engine:
             "file": self.path.name,
             "sha256": file_digest(self.path),
             "quantisation": _file_type(metadata.get("general.file_type")),
-            "weights": self.settings.weights or "as in the file",
+            "weights": "as in the file" if self.model.correction is None else "rewritten for several rows",
             "template_sha256": hashlib.sha256(self.template.source.encode()).hexdigest(),
             "sampler": {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},
             "seed": self.settings.seed if self.settings.reproducible else None,
@@ -369,17 +369,21 @@ class Engine:
         self.model.close()
 
 
-def _weights_file(path: Path, settings: EngineSettings | None) -> Path:
-    """The file to load: the model's own, or its conversion, made at first use and kept."""
-    if settings is None or not settings.weights or not path.is_file():
-        return path
+def _load_model(path: Path, settings: EngineSettings) -> LlamaModel:
+    """The model from its own file, or from files that mean the same and are faster."""
+    from promptflow_lite.engine.bindings import LlamaModel, describe_build
 
-    from promptflow_lite.engine.bindings import convert_weights
+    if settings.weights not in _WEIGHTS:
+        raise EngineRequestError(f"weights is {settings.weights!r}; known are {', '.join(_WEIGHTS)}.", field="weights")
 
-    target = home() / "models" / "converted" / f"{path.stem}-{file_digest(path)[:16]}-{settings.weights}.gguf"
-    if not target.is_file():
-        convert_weights(path, target, settings.weights)
-    return target
+    is_own_kernels = settings.reproducible or settings.n_gpu_layers != 0 or "REPACK" not in describe_build()["features"]
+    if settings.weights == "file" or is_own_kernels or not path.is_file():
+        return LlamaModel(path, settings)
+
+    from promptflow_lite.engine.weights import answers_alike, rewritten_weights
+
+    files = rewritten_weights(path, lambda files: answers_alike(path, files))
+    return LlamaModel(path, settings) if files is None else LlamaModel(files.model, settings, files.correction)
 
 
 def _file_type(number: str | None) -> str:

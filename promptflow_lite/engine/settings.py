@@ -30,12 +30,8 @@ class EngineSettings:
     """Cells that tails used once so far may keep; every kept cell slows attention for all rows."""
     max_waiting: int = 4096
     """Rows that may wait before new ones are refused."""
-    weights: str = ""
-    """`q8_0` or `q4_0` converts the file once to a quantisation that this processor multiplies faster.
-
-    `q8_0` keeps 4- and 5-bit weights almost exactly; `q4_0` loses a little. Answers may differ from the file's own, so
-    the fingerprint says it.
-    """
+    weights: str = "auto"
+    """`auto` rewrites weights once, without changing them, where a processor multiplies them faster; `file` never."""
     n_threads: int = 0
     """Threads of the C library; 0 takes every core this process may use."""
     n_gpu_layers: int = 0

@@ -12,7 +12,8 @@ import pytest
 
 from promptflow_lite.catalog import resolve_model
 from promptflow_lite.engine import Engine, EngineSettings, Generation, close_engines, shared_engine
-from promptflow_lite.engine.sampling import SamplingSettings
+from promptflow_lite.engine.bindings import LlamaContext
+from promptflow_lite.engine.sampling import SamplerFactory, SamplingSettings
 from promptflow_lite.errors import (
     EngineBusyError,
     EngineClosedError,
@@ -115,11 +116,17 @@ def test_full_queue_is_refused_with_need_and_have(engine: Engine) -> None:
     assert caught.value.facts["need"] == 41
 
 
-def test_same_seed_gives_the_same_sample(engine: Engine) -> None:
+def test_same_seed_draws_the_same_tokens_from_the_same_logits(engine: Engine) -> None:
     sampling = SamplingSettings(temperature=1.2, top_k=40, top_p=0.95, min_p=0.02, frequency_penalty=0.3, seed=11)
-    request = Generation(tokens=engine.tokenize_text("My favourite colour"), sampling=sampling, max_tokens=8)
+    steps = np.random.default_rng(3).normal(size=(8, engine.model.n_vocab)).astype(np.float32)
 
-    assert run(engine, request) == run(engine, request)
+    def draw(seed: int) -> list[int]:
+        sampler = SamplerFactory(engine.model).build(dataclasses.replace(sampling, seed=seed))
+        tokens = [sampler.pick(logits) for logits in steps]
+        sampler.close()
+        return tokens
+
+    assert draw(11) == draw(11) != draw(12)
 
 
 def test_broken_file_says_why(tmp_path: Path) -> None:
@@ -151,20 +158,33 @@ def test_engine_is_shared_closed_and_loaded_again() -> None:
     close_engines()
 
 
-def test_converted_weights_answer_and_are_named_in_the_fingerprint(home: Path) -> None:
-    engine = Engine(resolve_model(), EngineSettings(n_cells=256, weights="q8_0"))
-    scores, _ = engine.score_choices(engine.tokenize_text("The capital of France is"), [" Paris", " Rome"])
-    fingerprint = engine.fingerprint
-    engine.close()
+def test_rewritten_weights_answer_as_those_of_the_file(engine: Engine) -> None:
+    prompt, labels = engine.tokenize_text("The capital of France is"), [" Paris", " Rome", " a", " the"]
+    own = Engine(engine.path, EngineSettings(n_cells=256, weights="file"))
+    expected, _ = own.score_choices(prompt, labels)
+    fingerprint = own.fingerprint
+    own.close()
 
-    assert scores[0] > scores[1]
-    assert (fingerprint["quantisation"], fingerprint["weights"]) == ("Q8_0", "q8_0")
-    assert len(list((home / "models" / "converted").glob("*.gguf"))) == 1
+    scores, _ = engine.score_choices(prompt, labels)
+
+    changed = {name for name, value in engine.fingerprint.items() if value != fingerprint[name]}
+    assert changed == {"weights"}
+    assert engine.fingerprint["weights"].startswith("rewritten")
+    assert np.allclose(scores, expected, atol=1.0)
 
 
-def test_unknown_conversion_is_refused() -> None:
+def test_unknown_treatment_of_weights_is_refused() -> None:
     with pytest.raises(EngineRequestError, match="q9_0"):
         Engine(resolve_model(), EngineSettings(weights="q9_0"))
+
+
+def test_rows_that_fill_a_step_leave_no_cells_behind(engine: Engine) -> None:
+    context = LlamaContext(engine.model, EngineSettings(n_cells=256, step_tokens=8), n_sequences=8)
+    context.decode([10, 11, 12], [0, 0, 0], [0, 1, 2], [0, 1, 2])
+    furthest = [int(context.library.llama_memory_seq_pos_max(context._memory, seq)) for seq in range(9)]
+    context.close()
+
+    assert furthest == [0, 0, 0, *[-1] * 6]
 
 
 def test_fingerprint_names_everything_that_determines_answers(engine: Engine) -> None:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 ALIGNMENT = 32
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """A tensor in a format of the library: its number, numpy's shape of its elements, and its bytes."""
+
+    type: int
+    shape: tuple[int, ...]
+    data: bytes
 
 
 def _text(value: str) -> bytes:
@@ -36,7 +46,7 @@ def _value(value: Any) -> bytes:
 
 
 def write_gguf(path: Path, metadata: dict[str, Any], tensors: dict[str, Any] | None = None) -> Path:
-    """A file with 32-bit tensors; shapes are numpy's, the first dimension varying slowest."""
+    """A file with tensors of 32 bits or `Quantised`; shapes are numpy's, the first dimension varying slowest."""
     tensors = tensors or {}
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata))
     head += b"".join(_text(key) + _value(value) for key, value in metadata.items())
@@ -44,8 +54,9 @@ def write_gguf(path: Path, metadata: dict[str, Any], tensors: dict[str, Any] | N
     for name, tensor in tensors.items():
         shape = tensor.shape[::-1]
         head += _text(name) + struct.pack("<I", len(shape)) + struct.pack(f"<{len(shape)}Q", *shape)
-        head += struct.pack("<IQ", 0, len(body))
-        data = np.ascontiguousarray(tensor, np.float32).tobytes()
+        is_quantised = isinstance(tensor, Quantised)
+        head += struct.pack("<IQ", tensor.type if is_quantised else 0, len(body))
+        data = tensor.data if is_quantised else np.ascontiguousarray(tensor, np.float32).tobytes()
         body += data + b"\0" * (-len(data) % ALIGNMENT)
     path.write_bytes(head + b"\0" * (-len(head) % ALIGNMENT) + body)
     return path

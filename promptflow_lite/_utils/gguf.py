@@ -21,6 +21,23 @@ _KEPT_ELEMENTS = 64
 """Longer arrays (vocabularies) are kept as their length only."""
 
 
+_ALIGNMENT = 32
+
+
+@dataclass(frozen=True, slots=True)
+class GgufTensor:
+    """Where one tensor of a file is, and what it holds."""
+
+    name: str
+    shape: tuple[int, ...]
+    """The fastest dimension first."""
+    type: int
+    start: int
+    """Offset in the data part."""
+    position: int
+    """Where in the file type and start are written."""
+
+
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
     """What a GGUF file says about itself."""
@@ -28,9 +45,24 @@ class GgufHeader:
     version: int
     metadata: dict[str, Any]
     """Key -> value; a long array is replaced by its length."""
-    n_tensors: int
-    n_parameters: int
-    """Elements of all tensors."""
+    tensors: tuple[GgufTensor, ...]
+    size: int
+    """Bytes of the header itself; the data part starts at the next multiple of `alignment`."""
+
+    @property
+    def n_tensors(self) -> int:
+        return len(self.tensors)
+
+    @property
+    def n_parameters(self) -> int:
+        """Elements of all tensors."""
+        return sum(prod(tensor.shape) for tensor in self.tensors)
+
+    @property
+    def alignment(self) -> int:
+        """Tensors start at multiples of this many bytes."""
+        alignment = self.metadata.get("general.alignment")
+        return alignment if isinstance(alignment, int) and alignment > 0 else _ALIGNMENT
 
     def of_architecture(self, name: str, default: Any = None) -> Any:
         """A value under the architecture's own prefix, such as `llama.context_length`."""
@@ -58,15 +90,19 @@ def read_header(path: Path) -> GgufHeader:
 
         n_tensors = reader.count()
         metadata = dict(reader.entry() for _ in range(reader.count()))
-        n_parameters = sum(reader.tensor_size() for _ in range(n_tensors))
-    return GgufHeader(version, metadata, n_tensors, n_parameters)
+        tensors = tuple(reader.tensor() for _ in range(n_tensors))
+    return GgufHeader(version, metadata, tensors, size=reader.position)
 
 
 class _Reader:
     def __init__(self, file: BinaryIO, path: Path) -> None:
         self._file = file
         self._path = path
-        self._left = path.stat().st_size
+        self._size = self._left = path.stat().st_size
+
+    @property
+    def position(self) -> int:
+        return self._size - self._left
 
     def error(self, reason: str) -> ModelLoadError:
         return ModelLoadError(f"{str(self._path)!r} is not a usable GGUF file: {reason}.", path=str(self._path))
@@ -120,12 +156,13 @@ class _Reader:
         values = [self.value(kind, depth + 1) for _ in range(count)]
         return values if count <= _KEPT_ELEMENTS else count
 
-    def tensor_size(self) -> int:
-        self.text()
+    def tensor(self) -> GgufTensor:
+        name = self.text()
         n_dimensions = int(self.scalar("<I"))
         if n_dimensions > 8:
             raise self.error(f"it has a tensor of {n_dimensions} dimensions")
 
-        size = prod(int(self.scalar("<Q")) for _ in range(n_dimensions))
-        self.take(12)
-        return size
+        shape = tuple(int(self.scalar("<Q")) for _ in range(n_dimensions))
+        position = self.position
+        kind, start = int(self.scalar("<I")), int(self.scalar("<Q"))
+        return GgufTensor(name, shape, kind, start, position)
