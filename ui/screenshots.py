@@ -51,7 +51,15 @@ def main() -> None:
 def fill(workspace: Path) -> None:
     """Flows, runs of two variants with an evaluator, labels, a connection, and a served flow's traffic."""
     from promptflow_lite.connections import OpenAIConnection
-    from promptflow_lite.sdk.studio import BatchPlan, EvaluationPlan, Workspace, is_alive, start_batch, templates
+    from promptflow_lite.sdk.studio import (
+        BatchPlan,
+        EvaluationPlan,
+        GridRequest,
+        Workspace,
+        is_alive,
+        start_batch,
+        templates,
+    )
 
     space = Workspace(workspace)
     by_name = {card.name: card for card in templates()}
@@ -64,11 +72,11 @@ def fill(workspace: Path) -> None:
         flow=str(flow),
         data=str(flow / "data.jsonl"),
         mapping={"message": "${data.message}"},
-        variants=["${classify.zero_shot}", "${classify.few_shot}"],
+        grid=GridRequest(variants={"classify": ["zero_shot", "few_shot"]}),
         evaluations=[EvaluationPlan(flow=str(ROOT / "evaluators" / "accuracy"), mapping=mapping)],
         name="tickets",
     )
-    job = start_batch(plan)
+    job = start_batch(space.client, plan)
     while is_alive(job):
         time.sleep(0.3)
 
@@ -80,7 +88,7 @@ def fill(workspace: Path) -> None:
 
 def label_some(client: Any) -> None:
     """Two people label a few outputs."""
-    runs = ["tickets_classify_zero_shot", "tickets_classify_few_shot"]
+    runs = ["tickets_00", "tickets_01"]
     for annotator in ("ana", "ben"):
         for number, task in enumerate(client.labels.tasks(runs, annotator=annotator, name="quality", limit=9)):
             is_good = number % 3 != 0 or (annotator == "ben" and number == 3)
@@ -162,7 +170,6 @@ def choose_evaluator(page: Any) -> None:
     page.keyboard.press("Escape")
 
 
-RUNS = "tickets_classify_zero_shot,tickets_classify_few_shot"
 PAGES: dict[str, tuple[str, Callable[[Any], None] | None]] = {
     "home": ("", None),
     "author": ("author?flow=classification", run_author),
@@ -171,9 +178,9 @@ PAGES: dict[str, tuple[str, Callable[[Any], None] | None]] = {
     "variants": ("variants?flow=classification&node=classify", run_variants),
     "batch": ("batch?flow=classification", choose_evaluator),
     "runs": ("runs", click_first_row),
-    "run": ("run?run=tickets_classify_few_shot", click_first_row),
-    "compare": (f"compare?runs={RUNS}", None),
-    "annotate": ("annotate?run=tickets_classify_zero_shot", None),
+    "run": ("run?run=tickets_01", click_first_row),
+    "compare": ("compare?runs=tickets", None),
+    "annotate": ("annotate?run=tickets_00", None),
     "chat": ("chat?flow=chat", say_something),
     "models": ("models", None),
     "connections": ("connections", click_first_row),

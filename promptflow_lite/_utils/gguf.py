@@ -5,6 +5,7 @@ Everything in the file is untrusted: sizes are checked against the file's before
 
 from __future__ import annotations
 
+import functools
 import struct
 from dataclasses import dataclass
 from math import prod
@@ -79,6 +80,13 @@ def read_header(path: Path) -> GgufHeader:
     if not path.is_file():
         raise ModelNotFoundError(f"No model file at {str(path)!r}.", path=str(path))
 
+    stat = path.stat()
+    return _parsed(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=32)
+def _parsed(path: Path, size: int, modified: int) -> GgufHeader:
+    """The header of a version of a file; a vocabulary of a hundred thousand words takes a while to step over."""
     with path.open("rb") as file:
         reader = _Reader(file, path)
         if reader.take(4) != _MAGIC:

@@ -6,6 +6,7 @@ Downloads resume where they stopped and are compared with the checksum that the 
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,9 +84,16 @@ def choose_file(files: list[HubFile], pattern: str | None = None) -> HubFile:
     return matches[0]
 
 
-def download(file: HubFile) -> Path:
+Report = Callable[[int, int | None], None]
+"""Told the bytes that are here and those of the whole file."""
+
+
+def download(file: HubFile, report: Report | None = None) -> Path:
     """Fetch a file into the models folder, resuming an earlier attempt; returns its path.
 
+    Args:
+        file: Of a repository.
+        report: Told how far the download is.
     Raises:
         ModelLoadError: what arrived is not what the repository states.
     """
@@ -100,6 +108,7 @@ def download(file: HubFile) -> Path:
                 local_dir=folder,
                 endpoint=_endpoint(),
                 token=_token(),
+                tqdm_class=_reporting_bar(report) if report else None,
             )
         )
     except Exception as error:  # the library lets classes of its HTTP client through
@@ -120,6 +129,23 @@ def download(file: HubFile) -> Path:
     return path
 
 
+def _reporting_bar(report: Report) -> Any:
+    """A progress bar that draws nothing and tells `report` instead."""
+    bar: Any = require("huggingface_hub.utils", extra="hub", feature="Downloading from a model hub").tqdm
+
+    class ReportingBar(bar):  # type: ignore[misc]
+        def __init__(self, *args: Any, initial: int = 0, total: int | None = None, **options: Any) -> None:
+            super().__init__(*args, initial=initial, total=total, **{**options, "disable": True})
+            self.n_bytes = initial
+
+        def update(self, n: float | None = 1) -> bool | None:
+            self.n_bytes += int(n or 0)
+            report(self.n_bytes, self.total)
+            return None
+
+    return ReportingBar
+
+
 def _asked(question: Any, subject: str) -> Any:
     hub = require("huggingface_hub", extra="hub", feature="Looking at a model hub")
     try:
@@ -127,7 +153,10 @@ def _asked(question: Any, subject: str) -> Any:
     except hub.errors.RepositoryNotFoundError as error:
         raise ModelNotFoundError(f"The hub has no repository {subject!r}.", repository=subject) from error
     except Exception as error:  # the library lets classes of its HTTP client through
-        raise SDKError(f"The model hub cannot be asked about {subject!r}: {error}.") from error
+        raise SDKError(
+            f"The model hub cannot be asked about {subject!r}: {error}.",
+            hint="This needs the network; a GGUF file that is on this machine can be added without it.",
+        ) from error
 
 
 def _endpoint() -> str | None:

@@ -174,7 +174,8 @@ def _run(args: Namespace) -> int:
 
 
 def _bench(args: Namespace) -> int:
-    render.records(_operations().bench(args.name, batch_sizes=args.rows), _BENCH_COLUMNS, output=args.output)
+    measured = list(_operations().bench(args.name, batch_sizes=args.rows))
+    render.records(measured, _BENCH_COLUMNS, output=args.output)
     return 0
 
 

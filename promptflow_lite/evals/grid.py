@@ -78,6 +78,17 @@ class GridPlan:
     """An upper bound where `max_tokens` or `choices` give one, else 64 a call."""
     naive_tokens: int
 
+    def runs(self, experiment: str) -> list[tuple[Cell, int, str]]:
+        """Cell, repeat and name of every run, in the order they run; a run that is alone needs no number."""
+        if len(self.cells) * self.repeat == 1:
+            return [(self.cells[0], 0, experiment)]
+
+        return [
+            (cell, repeat, f"{experiment}_{index:02d}" + (f"_r{repeat}" if self.repeat > 1 else ""))
+            for repeat in range(self.repeat)
+            for index, cell in enumerate(self.cells)
+        ]
+
 
 def parse_grid(items: Sequence[str]) -> dict[str, list[str]]:
     """`["classify=*", "summarize=v0|v2"]` (or one text with commas) -> node -> variants.

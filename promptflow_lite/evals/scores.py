@@ -25,7 +25,7 @@ class RunSource(Protocol):
 
     def get(self, name: str) -> RunRecord: ...
 
-    def iter_lines(self, name: str) -> Iterator[LineResult]: ...
+    def iter_lines(self, name: str, *, with_steps: bool = ...) -> Iterator[LineResult]: ...
 
     def list(self, max_results: int | None = ..., *, base_run: str | None = ...) -> list[RunRecord]: ...
 
@@ -133,7 +133,9 @@ def collect_scores(
     """
     rules = rules or ScoreRules()
     result = RunScores(record=source.get(name))
-    for line in source.iter_lines(name):
+    # Time saved by sharing stands in the spans of an experiment's lines, models and their tokens in those of any line.
+    needs_steps = prices is not None or "experiment" in result.record.properties
+    for line in source.iter_lines(name, with_steps=needs_steps):
         _take_line(result, line, prices)
 
     chosen = _evaluations(source, name, evaluations)
@@ -218,7 +220,7 @@ def _evaluations(source: RunSource, name: str, wanted: Sequence[str] | None) -> 
 def _evaluation_metrics(source: RunSource, record: RunRecord, base: RunScores, rules: ScoreRules) -> list[MetricScores]:
     outputs: dict[int, dict[str, Any]] = {}
     problems: dict[int, str] = {}
-    for line in source.iter_lines(record.name):
+    for line in source.iter_lines(record.name, with_steps=False):
         number = line.line_number if line.line_number is not None else len(outputs)
         base.extra_columns.setdefault(number, {}).update(line.inputs or {})
         if line.status is Status.COMPLETED:

@@ -8,7 +8,7 @@ from typing import Any
 
 from promptflow_lite._utils.text import did_you_mean
 from promptflow_lite.errors import InvalidConfigValue
-from promptflow_lite.settings import set_env
+from promptflow_lite.settings import env, set_env
 from promptflow_lite.store import ConfigFiles
 
 
@@ -85,4 +85,8 @@ class ConfigOperations:
                 hint="Use a folder inside: ${flow_directory}/.runs",
             )
 
+        before = self.get(key)
         self._files.set(key, converted, folder=Path(folder) if folder else None)
+        variable = _VARIABLES.get(key)
+        if variable and before is not None and env(variable) == str(before):
+            set_env({variable: str(converted or "")})  # it came from the setting, so it follows it

@@ -56,14 +56,18 @@ class EvaluationOperations:
             return {name: [self._store.runs.get(name)]}
 
         cells: dict[str, list[RunRecord]] = {}
-        members = [r for r in self._store.runs.list(None) if r.properties.get("experiment") == name and not r.run]
-        for record in sorted(members, key=lambda record: record.created_on):
+        for record in self.members(name):
             if record.properties.get("stopped_early"):
                 continue
 
             cells.setdefault(record.properties.get("cell_label") or record.name, []).append(record)
 
         return cells or {name: [self._store.runs.get(name)]}
+
+    def members(self, experiment: str) -> list[RunRecord]:
+        """The runs of an experiment without their evaluations, the oldest first."""
+        found = self._store.runs.list(None, experiment=experiment)
+        return [record for record in reversed(found) if not record.run]
 
     def compare(
         self,
@@ -93,7 +97,7 @@ class EvaluationOperations:
 
     def _stopped(self, names: Sequence[str]) -> list[str]:
         """What to say about cells that were stopped early: they are settled, and take no part in the tests."""
-        found = [r for r in self._store.runs.list(None) if r.properties.get("experiment") in names]
+        found = [record for name in names for record in self.members(name)]
         return [
             f"{record.properties['cell_label']} was stopped early: {record.properties['stopped_early']}."
             for record in found

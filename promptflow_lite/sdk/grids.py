@@ -103,6 +103,7 @@ class GridOperations:
         evaluations: Sequence[EvaluationRequest] = (),
         stop: StopRequest | None = None,
         options: ExecutionOptions | None = None,
+        is_resumed: bool = False,
         report: Report | None = None,
         announce: Callable[[str], None] = lambda text: None,
     ) -> GridResult:
@@ -114,6 +115,7 @@ class GridOperations:
             evaluations: Evaluators that look at every cell when it is finished.
             stop: Stop losing cells early; the first cell is the baseline and always finishes.
             options: How lines are executed.
+            is_resumed: Go on with an experiment of the request's name: complete runs stay, the others are continued.
             report: Told about progress of the cell that runs.
             announce: Told which cell starts.
         Raises:
@@ -132,17 +134,17 @@ class GridOperations:
         memo = Memo()
         result = GridResult(experiment=name, plan=plan)
         baseline: dict[int, float] = {}
-        for repeat in range(plan.repeat):
-            for index, cell in enumerate(plan.cells):
-                cell_name = f"{name}_{index:02d}" + (f"_r{repeat}" if plan.repeat > 1 else "")
-                announce(f"{cell.label}" + (f" (repeat {repeat + 1})" if plan.repeat > 1 else ""))
-                watch = _Watch(self, request, evaluations[0], stop, baseline, len(plan.cells)) if stop else None
-                wanted = self._cell_request(request, name, cell_name, cell, repeat)
-                self._run_cell(wanted, memo, repeat, options, report, watch if index else None, result)
-                if watch is not None and index == 0:
-                    baseline.update(watch.scores_of(self._store.runs.iter_lines(cell_name)))
+        for cell, repeat, cell_name in plan.runs(name):
+            is_baseline = cell is plan.cells[0]
+            announce(f"{cell.label}" + (f" (repeat {repeat + 1})" if plan.repeat > 1 else ""))
+            watch = _Watch(self, request, evaluations[0], stop, baseline, len(plan.cells)) if stop else None
+            wanted = self._cell_request(request, name, cell_name, cell, repeat)
+            shared = _sharing(options, memo, repeat)
+            self._run_cell(wanted, shared, report, None if is_baseline else watch, result, is_resumed=is_resumed)
+            if watch is not None and is_baseline:
+                baseline.update(watch.scores_of(self._store.runs.iter_lines(cell_name)))
 
-                self._evaluate(result, request, evaluations, cell_name)
+            self._evaluate(result, request, evaluations, cell_name, is_resumed=is_resumed)
 
         result.node_runs, result.shared, result.model_calls = memo.runs, memo.hits, memo.model_calls
         return result
@@ -169,17 +171,18 @@ class GridOperations:
             "cell_label": cell.label,
             "repeat": repeat,
         }
-        return replace(request, flow=flow, name=name, display_name=cell.label, properties=properties)
+        label = cell.label if cell != Cell() else name
+        return replace(request, flow=flow, name=name, display_name=label, properties=properties)
 
     def _run_cell(
         self,
         request: RunRequest,
-        memo: Memo,
-        repeat: int,
         options: ExecutionOptions,
         report: Report | None,
         watch: _Watch | None,
         result: GridResult,
+        *,
+        is_resumed: bool,
     ) -> None:
         def observe(progress: Any) -> None:
             if report is not None:
@@ -188,8 +191,7 @@ class GridOperations:
             if watch is not None and request.name:
                 watch.look(request.name)
 
-        shared = replace(options, prepare=lambda executor: memo.wrap(executor, salt=str(repeat)))
-        record = self._runs.create(request, options=shared, report=observe)
+        record = self._create_or_continue(request, options, observe, is_resumed=is_resumed)
         if watch is not None and watch.reason:
             properties = {**record.properties, "stopped_early": watch.reason}
             self._store.runs.update(record.name, properties=properties)
@@ -198,8 +200,37 @@ class GridOperations:
 
         result.runs.append(record)
 
+    def _create_or_continue(
+        self,
+        request: RunRequest,
+        options: ExecutionOptions | None = None,
+        report: Report | None = None,
+        *,
+        is_resumed: bool,
+    ) -> RunRecord:
+        name = request.name or ""
+        if not is_resumed or not self._store.runs.exists(name):
+            return self._runs.create(request, options=options, report=report)
+
+        record = self._runs.get(name)
+        if self._is_complete(record) or record.properties.get("stopped_early"):
+            return record
+
+        return self._runs.resume(name, options=options, report=report)
+
+    def _is_complete(self, record: RunRecord) -> bool:
+        """Whether nothing is left to do; an evaluation has to follow when its run got more lines."""
+        wanted = self._runs.get(record.run).completed_lines if record.run else record.total_lines or 0
+        return record.status is Status.COMPLETED and not record.failed_lines and record.completed_lines >= wanted
+
     def _evaluate(
-        self, result: GridResult, request: RunRequest, evaluations: Sequence[EvaluationRequest], run: str
+        self,
+        result: GridResult,
+        request: RunRequest,
+        evaluations: Sequence[EvaluationRequest],
+        run: str,
+        *,
+        is_resumed: bool,
     ) -> None:
         if self._runs.get(run).status is not Status.COMPLETED:
             return
@@ -213,11 +244,16 @@ class GridOperations:
                 name=f"{run}_eval{index or ''}",
                 properties={"experiment": result.experiment},
             )
-            record = self._runs.create(wanted)
+            record = self._create_or_continue(wanted, is_resumed=is_resumed)
             if record.status is Status.FAILED and not record.completed_lines + record.failed_lines:
                 raise ExperimentError(f"The cells cannot be evaluated: {(record.error or {}).get('message', '')}")
 
             result.evaluations.append(record)
+
+
+def _sharing(options: ExecutionOptions, memo: Memo, repeat: int) -> ExecutionOptions:
+    """Options that make a run share its work with the other cells of the same repeat."""
+    return replace(options, prepare=lambda executor: memo.wrap(executor, salt=str(repeat)))
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ import dataclasses
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,8 +133,22 @@ class ModelOperations:
         self._index.add(card.name, file, source="file")
         return self.show(card.name)
 
-    def pull(self, wanted: str, *, file: str | None = None, name: str | None = None) -> ModelCard:
-        """Fetch a model: a bundled name, or `owner/repository` of the hub."""
+    def pull(
+        self,
+        wanted: str,
+        *,
+        file: str | None = None,
+        name: str | None = None,
+        report: Callable[[int, int | None], None] | None = None,
+    ) -> ModelCard:
+        """Fetch a model: a bundled name, or `owner/repository` of the hub.
+
+        Args:
+            wanted: What to fetch.
+            file: Name or pattern of the file, when the repository has several.
+            name: Name to keep it under.
+            report: Told the bytes that are here and those of the whole file while it comes from the hub.
+        """
         bundled = next((model for model in bundled_models() if model.name == wanted), None)
         if bundled is not None:
             if bundled.path is None:
@@ -148,7 +162,7 @@ class ModelOperations:
             )
 
         chosen = choose_file(list_files(repository), file)
-        path = download(chosen)
+        path = download(chosen, report)
         registered = name or path.stem.lower()
         self._index.add(
             registered, path, source="hub", repository=repository, revision=chosen.revision, licence=chosen.licence
@@ -188,13 +202,14 @@ class ModelOperations:
             for choice in chunk["choices"]:
                 yield choice["delta"].get("content") or ""
 
-    def bench(self, name: str | None = None, *, batch_sizes: Sequence[int] = (1, 4, 16)) -> Sequence[dict[str, Any]]:
-        """Prompt and generation speed at several numbers of rows together, in tokens a second."""
+    def bench(self, name: str | None = None, *, batch_sizes: Sequence[int] = (1, 4, 16)) -> Iterator[dict[str, Any]]:
+        """Prompt and generation speed at several numbers of rows together, in tokens a second, as they are measured."""
         from promptflow_lite.engine import EngineSettings, shared_engine
 
         path = resolve_model(name)
         engine = shared_engine(path, EngineSettings(max_rows=max(batch_sizes)))
-        return [_measure(engine, n_rows) for n_rows in batch_sizes]
+        for n_rows in batch_sizes:
+            yield _measure(engine, n_rows)
 
     def doctor(self) -> dict[str, Any]:
         """What this machine has, which engine settings follow, and what to change."""

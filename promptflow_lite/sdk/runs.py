@@ -52,6 +52,7 @@ from promptflow_lite.settings import env_float, env_int, home
 if TYPE_CHECKING:
     from promptflow_lite.connections import ConnectionSource
     from promptflow_lite.store import Store
+    from promptflow_lite.store.filters import LineFilter
 
 Isolation = Literal["thread", "process"]
 Report = Callable[[Progress], None]
@@ -194,6 +195,22 @@ class RunOperations:
         self._store.runs.clear_cancel(name)
         flow = _recorded_flow(record)
         return self._execute(record, flow, options or ExecutionOptions(), report)
+
+    def resume_with_evaluations(
+        self, name: str, *, options: ExecutionOptions | None = None, report: Report | None = None
+    ) -> RunRecord:
+        """Continue a run, and let the runs that evaluated it look at the lines that it completed now.
+
+        Raises:
+            RunNotFoundError, InvalidRunStatusError: there is no such run, or it is still executing.
+        """
+        record = self.resume(name, options=options, report=report)
+        if record.status is Status.COMPLETED:
+            for evaluation in self._store.runs.list(None, base_run=name):
+                if evaluation.status.is_final:
+                    self.resume(evaluation.name, options=options)
+
+        return record
 
     def _finished(self, name: str) -> RunRecord:
         record = self.get(name)
@@ -446,9 +463,11 @@ class RunOperations:
         """Lines in order; see `RunRepository.iter_lines` for the filters."""
         return self._store.runs.iter_lines(name, **filters)
 
-    def page(self, name: str, **filters: Any) -> tuple[builtins.list[LineResult], int]:
-        """One page of lines and the number of matching lines; see `RunRepository.page_lines`."""
-        return self._store.runs.page_lines(name, **filters)
+    def page(
+        self, name: str, wanted: LineFilter | None = None, **options: Any
+    ) -> tuple[builtins.list[LineResult], int]:
+        """One page of lines and the number of matching lines; see `RunRepository.page_lines` for the options."""
+        return self._store.runs.page_lines(name, wanted, **options)
 
     def line(self, name: str, number: int) -> LineResult | None:
         """One line of a run."""

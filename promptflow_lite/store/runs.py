@@ -5,9 +5,9 @@ from __future__ import annotations
 import builtins
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Select, delete, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, Insert, delete, func, insert, literal, null, select, update
 
 from promptflow_lite._utils.jsonable import dumps, loads
 from promptflow_lite._utils.text import did_you_mean
@@ -15,6 +15,7 @@ from promptflow_lite.errors import RunExistsError, RunInterruptedError, RunNotFo
 from promptflow_lite.records import LineResult, NodeResult, RunRecord, Status
 from promptflow_lite.records.data import node_from_data, node_to_data
 from promptflow_lite.store.database import Database
+from promptflow_lite.store.filters import LINE_SORTS, RUN_SORTS, LineFilter, RunFilter, View, ordered
 from promptflow_lite.store.liveness import is_alive, process_identity
 from promptflow_lite.store.rows import (
     LINE_COLUMNS,
@@ -26,15 +27,9 @@ from promptflow_lite.store.rows import (
 )
 from promptflow_lite.store.tables import aggregations, lines, runs
 
-View = Literal["active", "archived", "all"]
 _UNFINISHED = tuple(status.value for status in Status if not status.is_final)
 _LINE_COLUMNS = tuple(lines.c[name] for name in LINE_COLUMNS)
-_SORTS: dict[str, ColumnElement[Any]] = {
-    "line_number": lines.c.line_number,
-    "status": lines.c.status,
-    "duration": lines.c.end_time - lines.c.start_time,
-    "tokens": lines.c.prompt_tokens + lines.c.completion_tokens,
-}
+_WITHOUT_STEPS = tuple(null().label("nodes") if name == "nodes" else lines.c[name] for name in LINE_COLUMNS)
 
 
 class RunRepository:
@@ -99,6 +94,7 @@ class RunRepository:
         flow: str | None = None,
         base_run: str | None = None,
         search: str | None = None,
+        experiment: str | None = None,
     ) -> builtins.list[RunRecord]:
         """Runs, newest first.
 
@@ -108,28 +104,44 @@ class RunRepository:
             status: Only runs in this status.
             flow: Only runs of this flow path.
             base_run: Only runs that read the outputs of this run.
-            search: Part of the name, display name or flow name.
+            search: Part of the name, display name, flow name, variant or tags.
+            experiment: Only runs of this experiment.
+        """
+        wanted = RunFilter(
+            view=view,
+            status=status,
+            flow=flow,
+            base_runs=None if base_run is None else (base_run,),
+            search=search,
+            experiment=experiment,
+        )
+        return self.page(wanted, limit=max_results)[0]
+
+    def page(
+        self, wanted: RunFilter, *, limit: int | None = 50, offset: int = 0, sort: str = "-created"
+    ) -> tuple[builtins.list[RunRecord], int]:
+        """One page of runs, and how many runs match.
+
+        Args:
+            wanted: Which runs.
+            limit: Runs on a page; None for all.
+            offset: Runs before the page.
+            sort: `created`, `name`, `duration`, `failed`, `lines` or `tokens`; a leading `-` turns the order round.
         """
         self._reap_interrupted()
-        query = select(runs).order_by(runs.c.created_on.desc(), runs.c.id.desc()).limit(max_results)
-        if view != "all":
-            query = query.where(runs.c.is_archived.is_(view == "archived"))
-
-        if status is not None:
-            query = query.where(runs.c.status == status.value)
-
-        if flow is not None:
-            query = query.where(runs.c.flow == flow)
-
-        if base_run is not None:
-            query = query.where(runs.c.run == base_run)
-
-        if search:
-            columns = (runs.c.name, runs.c.display_name, runs.c.flow_name)
-            query = query.where(or_(*(column.icontains(search, autoescape=True) for column in columns)))
-
+        conditions = list(wanted.conditions())
+        query = select(runs).where(*conditions).order_by(ordered(RUN_SORTS, sort), runs.c.id.desc())
         with self._database.read() as connection:
-            return [run_from_row(dict(row)) for row in connection.execute(query).mappings()]
+            total = connection.execute(select(func.count()).select_from(runs).where(*conditions)).scalar_one()
+            found = connection.execute(query.limit(limit).offset(offset)).mappings().all()
+
+        return [run_from_row(dict(row)) for row in found], total
+
+    def flow_names(self) -> builtins.list[str]:
+        """The names of flows that ran."""
+        query = select(runs.c.flow_name).where(runs.c.flow_name.is_not(None)).distinct().order_by(runs.c.flow_name)
+        with self._database.read() as connection:
+            return list(connection.execute(query).scalars())
 
     def update(self, name: str, **fields: Any) -> None:
         """Set fields of a run; names are those of `RunRecord`.
@@ -197,7 +209,13 @@ class RunRepository:
             self._count(connection, run_id, rows, before)
 
     def iter_lines(
-        self, name: str, *, statuses: Iterable[Status] | None = None, after: int | None = None, chunk: int = 500
+        self,
+        name: str,
+        *,
+        statuses: Iterable[Status] | None = None,
+        after: int | None = None,
+        chunk: int = 500,
+        with_steps: bool = True,
     ) -> Iterator[LineResult]:
         """Lines in order of their number, read in chunks; memory does not grow with the run.
 
@@ -206,9 +224,11 @@ class RunRepository:
             statuses: Only lines in these statuses.
             after: Only lines with a higher number.
             chunk: Rows per query.
+            with_steps: Read nodes and spans too, the larger part of a line.
         """
         run_id = self._run_id(name)
-        query = select(*_LINE_COLUMNS).where(lines.c.run_id == run_id).order_by(lines.c.line_number).limit(chunk)
+        columns = _LINE_COLUMNS if with_steps else _WITHOUT_STEPS
+        query = select(*columns).where(lines.c.run_id == run_id).order_by(lines.c.line_number).limit(chunk)
         if statuses is not None:
             query = query.where(lines.c.status.in_([status.value for status in statuses]))
 
@@ -229,37 +249,41 @@ class RunRepository:
     def page_lines(
         self,
         name: str,
+        wanted: LineFilter | None = None,
         *,
         limit: int = 50,
         offset: int = 0,
-        status: Status | None = None,
-        search: str | None = None,
         sort: str = "line_number",
     ) -> tuple[builtins.list[LineResult], int]:
         """One page of lines, and how many lines match.
 
         Args:
             name: The run.
+            wanted: Which lines; all without.
             limit: Lines on a page.
             offset: Lines before the page.
-            status: Only lines in this status.
-            search: Text that inputs, output or error contain, in any case.
             sort: `line_number`, `status`, `duration` or `tokens`; a leading `-` turns the order round.
         """
-        query = select(*_LINE_COLUMNS).where(lines.c.run_id == self._run_id(name))
-        if status is not None:
-            query = query.where(lines.c.status == status.value)
+        wanted = wanted or LineFilter()
+        conditions = [lines.c.run_id == self._run_id(name), *wanted.conditions()]
+        if wanted.score is not None:
+            evaluation = self._run_id(wanted.score.run)
+            conditions.append(wanted.score.condition(evaluation, is_sqlite=self._database.is_sqlite))
 
-        if search:
-            needle = dumps(search)[1:-1]
-            columns = (lines.c.inputs, lines.c.output, lines.c.error)
-            query = query.where(or_(*(column.icontains(needle, autoescape=True) for column in columns)))
-
+        query = select(*_LINE_COLUMNS).where(*conditions).order_by(ordered(LINE_SORTS, sort), lines.c.line_number)
         with self._database.read() as connection:
-            total = connection.execute(select(func.count()).select_from(query.subquery())).scalar_one()
-            rows = connection.execute(_sorted(query, sort).limit(limit).offset(offset)).all()
+            total = connection.execute(select(func.count()).select_from(lines).where(*conditions)).scalar_one()
+            rows = connection.execute(query.limit(limit).offset(offset)).all()
 
         return [line_from_row(name, row) for row in rows], total
+
+    def lines_at(self, name: str, numbers: Sequence[int]) -> dict[int, LineResult]:
+        """Some lines without their nodes and spans, by number."""
+        query = select(*_WITHOUT_STEPS).where(
+            lines.c.run_id == self._run_id(name), lines.c.line_number.in_(list(numbers))
+        )
+        with self._database.read() as connection:
+            return {row.line_number: line_from_row(name, row) for row in connection.execute(query)}
 
     def line(self, name: str, number: int) -> LineResult | None:
         """One line; None when it is not recorded."""
@@ -423,9 +447,3 @@ def _upsert(statement: Any, keys: Sequence[str], columns: Sequence[str]) -> Inse
     changed = {name: statement.excluded[name] for name in columns if name not in keys}
     upsert: Insert = statement.on_conflict_do_update(index_elements=keys, set_=changed)
     return upsert
-
-
-def _sorted(query: Select[Any], sort: str) -> Select[Any]:
-    column = _SORTS[sort.removeprefix("-")]
-    order = column.desc() if sort.startswith("-") else column.asc()
-    return query.order_by(order, lines.c.line_number)

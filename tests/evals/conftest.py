@@ -24,7 +24,7 @@ class RunsInMemory:
     def get(self, name: str) -> RunRecord:
         return self.records[name]
 
-    def iter_lines(self, name: str) -> Iterator[LineResult]:
+    def iter_lines(self, name: str, *, with_steps: bool = True) -> Iterator[LineResult]:
         return iter(self.lines[name])
 
     def list(self, max_results: int | None = 50, *, base_run: str | None = None) -> list[RunRecord]:

@@ -13,6 +13,7 @@ import pytest
 from promptflow_lite.errors import RunExistsError, RunNotFoundError
 from promptflow_lite.records import LineResult, NodeResult, RunRecord, Span, Status, Usage
 from promptflow_lite.store import Store
+from promptflow_lite.store.filters import LineFilter, RunFilter, ScoreRange
 
 
 def a_run(name: str = "base", **fields: Any) -> RunRecord:
@@ -102,6 +103,53 @@ def test_list_is_newest_first_and_separates_archived_runs(store: Store) -> None:
     assert names(search="TH") == ["three"]
     assert names(base_run="one") == ["four"]
     assert names(status=Status.FAILED) == []
+
+
+def test_runs_are_paged_counted_and_sorted(store: Store) -> None:
+    for number in range(7):
+        store.runs.create(a_run(f"run{number}", created_on=float(number), failed_lines=(number * 3) % 7))
+
+    def page(**options: Any) -> list[str]:
+        found, total = store.runs.page(RunFilter(), limit=3, **options)
+        assert total == 7
+        return [run.name for run in found]
+
+    assert page() == ["run6", "run5", "run4"]
+    assert page(offset=6) == ["run0"]
+    assert page(sort="name", offset=3) == ["run3", "run4", "run5"]
+    assert page(sort="-failed") == ["run2", "run4", "run6"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (RunFilter(is_evaluation=False), ["cell", "plain"]),
+        (RunFilter(is_evaluation=True), ["judged"]),
+        (RunFilter(flow_name="tickets"), ["plain"]),
+        (RunFilter(variant="SHORT"), ["plain", "cell"]),
+        (RunFilter(experiment='ex"p'), ["cell"]),
+        (RunFilter(experiment="ex"), []),
+        (RunFilter(tag="ana"), ["plain"]),
+        (RunFilter(since=2.0), ["judged", "cell"]),
+        (RunFilter(search="ana"), ["plain"]),
+    ],
+)
+def test_runs_are_filtered(store: Store, wanted: RunFilter, expected: list[str]) -> None:
+    store.runs.create(
+        a_run("plain", created_on=1.0, flow_name="tickets", variant="${classify.short}", tags={"owner": "ana"})
+    )
+    cell = {"experiment": 'ex"p', "cell_label": "classify=short"}
+    store.runs.create(a_run("cell", created_on=2.0, properties=cell, display_name="classify=short"))
+    store.runs.create(a_run("judged", created_on=3.0, run="plain"))
+
+    assert sorted(run.name for run in store.runs.page(wanted)[0]) == sorted(expected)
+
+
+def test_names_of_flows_that_ran_are_listed_once(store: Store) -> None:
+    for name, flow in (("one", "b"), ("two", "a"), ("three", "b")):
+        store.runs.create(a_run(name, flow_name=flow))
+
+    assert store.runs.flow_names() == ["a", "b"]
 
 
 def test_search_takes_wildcards_literally(store: Store) -> None:
@@ -202,16 +250,64 @@ def test_pages_filter_search_and_sort(store: Store) -> None:
     store.runs.add_lines("base", [a_line(n, tokens=10 - n) for n in range(1, 6)])
     store.runs.add_lines("base", [a_line(6, Status.FAILED)])
 
-    def page(**kwargs: Any) -> tuple[list[int | None], int]:
-        lines, total = store.runs.page_lines("base", **kwargs)
+    def page(wanted: LineFilter | None = None, **options: Any) -> tuple[list[int | None], int]:
+        lines, total = store.runs.page_lines("base", wanted, **options)
         return [line.line_number for line in lines], total
 
     assert page(limit=2, offset=2) == ([3, 4], 6)
     assert page(limit=2, sort="-duration") == ([6, 5], 6)
     assert page(limit=1, sort="-tokens") == ([1], 6)
-    assert page(status=Status.FAILED) == ([6], 1)
-    assert page(search="ROW 3") == ([3], 1)
-    assert page(search='"a2"') == ([], 0)
+    assert page(LineFilter(status=Status.FAILED)) == ([6], 1)
+    assert page(LineFilter(search="ROW 3")) == ([3], 1)
+    assert page(LineFilter(search='"a2"')) == ([], 0)
+
+
+def test_lines_are_found_by_how_long_they_took(store: Store) -> None:
+    store.runs.create(a_run())
+    slow = a_line(1)
+    slow.end_time = slow.start_time + 9.0
+    store.runs.add_lines("base", [a_line(0), slow])
+
+    found, total = store.runs.page_lines("base", LineFilter(min_seconds=5.0))
+
+    assert ([line.line_number for line in found], total) == ([1], 1)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(None, None, [0, 1, 2, 3]), (0.5, None, [1, 3]), (None, 0.4, [0, 2]), (0.25, 0.25, [2]), (2.0, None, [])],
+)
+def test_lines_are_found_by_what_an_evaluation_scored(
+    store: Store, low: float | None, high: float | None, expected: list[int]
+) -> None:
+    store.runs.create(a_run())
+    store.runs.create(a_run("judged", run="base"))
+    store.runs.add_lines("base", [a_line(n) for n in range(6)])
+    outputs: list[Any] = [False, True, 0.25, "Correct", "no idea", None]
+    judged = [a_line(number) for number in range(6)]
+    for line, value in zip(judged, outputs, strict=True):
+        line.output = {'the "score"': value}
+    store.runs.add_lines("judged", judged)
+
+    score = ScoreRange(
+        run="judged", output='the "score"', low=low, high=high, words={"correct": 1.0, "true": 1.0, "false": 0.0}
+    )
+    found, total = store.runs.page_lines("base", LineFilter(score=score))
+
+    assert [line.line_number for line in found] == expected
+    assert total == len(expected)
+
+
+def test_some_lines_are_read_without_their_nodes(store: Store) -> None:
+    store.runs.create(a_run())
+    store.runs.add_lines("base", [a_line(n) for n in range(4)])
+
+    found = store.runs.lines_at("base", [1, 3, 99])
+
+    assert sorted(found) == [1, 3]
+    assert found[3].output == a_line(3).output
+    assert found[3].nodes == []
+    assert [line.nodes for line in store.runs.iter_lines("base", with_steps=False)] == [[]] * 4
 
 
 def test_search_finds_quotes_and_other_scripts(store: Store) -> None:
@@ -220,8 +316,8 @@ def test_search_finds_quotes_and_other_scripts(store: Store) -> None:
     line.inputs = {"text": 'say "日本" 100%'}
     store.runs.add_lines("base", [line])
 
-    assert store.runs.page_lines("base", search='"日本" 100%')[1] == 1
-    assert store.runs.page_lines("base", search="100_")[1] == 0
+    assert store.runs.page_lines("base", LineFilter(search='"日本" 100%'))[1] == 1
+    assert store.runs.page_lines("base", LineFilter(search="100_"))[1] == 0
 
 
 def test_completed_lines_are_copied_and_counted(store: Store) -> None:

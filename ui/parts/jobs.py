@@ -7,15 +7,16 @@ import time
 import streamlit as st
 
 from parts.state import show_error, workspace
-from promptflow_lite.sdk.studio import BatchJob, Status, batch_jobs, is_alive
+from promptflow_lite.sdk.studio import Job, Status, batch_jobs, is_alive
 
 RECENT_S = 3600.0
+SHOWN_ERROR_S = 600.0
 _ACTIVE = (Status.RUNNING, Status.PREPARING, Status.CANCEL_REQUESTED)
 
 
-def recent_jobs() -> list[BatchJob]:
+def recent_jobs() -> list[Job]:
     """Jobs of the last hour."""
-    return [job for job in batch_jobs() if time.time() - job.started < RECENT_S]
+    return batch_jobs(within_s=RECENT_S)
 
 
 def any_active() -> bool:
@@ -28,7 +29,7 @@ def queued_notice() -> None:
     """Runs that wait for their turn, and jobs that could not even start."""
     store = workspace().client.store
     for job in recent_jobs():
-        if job.error and time.time() - job.started < 600:
+        if job.error and time.time() - job.started < SHOWN_ERROR_S:
             show_error(job.error)
         elif is_alive(job):
             waiting = [name for name in job.names if not store.runs.exists(name)]

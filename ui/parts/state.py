@@ -14,6 +14,8 @@ import streamlit as st
 
 from promptflow_lite.sdk.studio import WAITING, FlowDocument, FlowTester, PromptflowException, TestJob, Workspace
 
+DATA_SUFFIXES = (".jsonl", ".csv", ".tsv", ".json", ".parquet")
+
 
 @st.cache_resource(show_spinner=False)
 def workspace() -> Workspace:
@@ -100,8 +102,7 @@ def first_inputs(document: FlowDocument) -> dict[str, Any]:
 
 def data_files(folder: Path) -> list[Path]:
     """Data files beside a flow."""
-    suffixes = (".jsonl", ".csv", ".tsv", ".parquet")
-    return sorted(path for path in folder.iterdir() if path.suffix in suffixes) if folder.is_dir() else []
+    return sorted(path for path in folder.iterdir() if path.suffix in DATA_SUFFIXES) if folder.is_dir() else []
 
 
 def data_rows(folder: Path, limit: int) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 STATUS_ICONS = {
@@ -70,3 +71,19 @@ def short(value: Any, limit: int = 300) -> str:
     )
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def counted(count: int, noun: str) -> str:
+    """`2 nodes`, `1 row`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def pairs_text(pairs: Mapping[str, str]) -> str:
+    """Names and values for a text box, `NAME=VALUE`, one a line."""
+    return "\n".join(f"{name}={value}" for name, value in pairs.items())
+
+
+def pairs_of(text: str) -> dict[str, str]:
+    """`NAME=VALUE` lines; others are left out."""
+    pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line)
+    return {name.strip(): value.strip() for name, value in pairs}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import altair as alt
@@ -10,53 +11,52 @@ import streamlit as st
 from parts.components import diff
 from parts.frame import empty, title
 from parts.inspect import show_value
-from parts.state import shown_errors, workspace
-from parts.text import short
+from parts.state import author_state, shown_errors, workspace
+from parts.text import duration, short
 
 from promptflow_lite.sdk.studio import (
+    ComparisonJob,
+    Comparisons,
     EvaluatorError,
+    RunRecord,
     chart_rows,
+    comparable_names,
     cost_rows,
     headline,
     report_html,
     score_rows,
     sentences,
+    variants_of,
 )
 
 MAX_CHANGED = 500
+QUICK_S = 0.6
+"""What takes longer is waited for without keeping the page from opening."""
+POLL_S = 0.7
 COLOURS = {"better": "green", "worse": "red", "inconclusive": "gray"}
 
 
 def choose() -> list[str]:
-    """The runs to compare."""
-    client = workspace().client
-    known = [run.name for run in client.store.runs.list(200) if not run.run]
+    """The runs and experiments to compare."""
     asked = list(dict.fromkeys(name for name in st.query_params.get("runs", "").split(",") if name))
-    options = list(dict.fromkeys([*asked, *known]))
+    known = comparable_names(workspace().client)
     chosen = st.multiselect(
-        "Runs; the first is the baseline",
-        options,
+        "Runs and experiments; the first is the baseline",
+        list(dict.fromkeys([*asked, *known])),
         default=asked,
+        format_func=lambda name: known.get(name, name),
         key="compare_runs",
-        placeholder="Choose two or more runs",
+        placeholder="Choose two or more runs, or an experiment",
     )
     if chosen:
         st.query_params["runs"] = ",".join(chosen)
     return chosen
 
 
-@st.cache_data(show_spinner="Comparing…", max_entries=8)
-def compared(names: tuple[str, ...], stamp: tuple[Any, ...]) -> Any:
-    """The comparison; computed again when a run or its evaluations change."""
-    return workspace().client.evaluations.compare(list(names))
-
-
-def stamp(names: list[str]) -> tuple[Any, ...]:
-    """Something that changes when the results do."""
-    store = workspace().client.store
-    runs = [store.runs.get(name) for name in names]
-    runs += [child for name in names for child in store.runs.list(None, base_run=name)]
-    return tuple((run.name, run.status.value, run.completed_lines, run.failed_lines, run.end_time) for run in runs)
+@st.cache_resource(show_spinner=False)
+def comparisons() -> Comparisons:
+    """Comparisons that were made or are being made, shared by all who look at them."""
+    return Comparisons(workspace().client)
 
 
 def metric_section(comparison: Any, metric: Any) -> None:
@@ -100,7 +100,7 @@ def changed_section(comparison: Any) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         metric = st.selectbox("Metric", [metric.name for metric in comparison.metrics], key="changed_metric", width=220)
         candidate = st.selectbox("Variant", others, key="changed_candidate", width=320)
-    rows = comparison.changed_rows(metric, candidate)
+    rows = comparisons().changed_rows(comparison, metric, candidate)
     if not rows:
         empty("No row scores differently.", f"{candidate} and {comparison.baseline} agree on every row in {metric}.")
         return
@@ -161,14 +161,14 @@ def as_lines(value: Any) -> str:
 
 
 def promote_section(comparison: Any) -> None:
-    """Make the better variant the default of its node."""
-    store = workspace().client.store
+    """Make the better variants the default of their nodes."""
     better = [
         pair.candidate for metric in comparison.metrics for pair in metric.pairs
         if pair.verdict == "better" and pair.baseline == comparison.baseline
     ]  # fmt: skip
+    store = workspace().client.store
     runs = {item.label: store.runs.get(item.runs[0]) for item in comparison.candidates}
-    options = [label for label, run in runs.items() if run.variant]
+    options = [label for label, run in runs.items() if variants_of(run)]
     if not options:
         return
 
@@ -182,57 +182,81 @@ def promote_section(comparison: Any) -> None:
             promote(runs[label])
 
 
-def promote(run: Any) -> None:
-    """Write the run's variant as the default of its node."""
-    from parts.state import author_state
-
-    node, variant = run.variant.strip("${}").split(".", 1)
+def promote(run: RunRecord) -> None:
+    """Write the run's variants as the defaults of their nodes."""
     folder = workspace().flow(workspace().relative(run.flow))
     state = author_state(folder if folder.is_dir() else folder.parent)
-    if state.document.apply({"op": "set_default_variant", "node": node, "variant": variant}):
+    for node, variant in variants_of(run).items():
+        if not state.document.apply({"op": "set_default_variant", "node": node, "variant": variant}):
+            st.error(state.document.message)
+            return
+
         st.success(f"{variant} is now the default of {node} in {state.document.folder.name}.", icon=":material/check:")
-    else:
-        st.error(state.document.message)
 
 
 def page() -> None:
     """Draw the page."""
     title("Compare", "Scores on the rows that runs share, with intervals, paired tests and a verdict.")
     names = choose()
-    if len(names) < 2:
-        empty("Choose two or more runs.", "Runs of the variants of one flow over the same data compare best.")
+    if not names:
+        empty(
+            "Choose two or more runs, or an experiment.",
+            "Runs of the variants of one flow over the same data compare best.",
+        )
         return
 
     with shown_errors():
-        try:
-            comparison = compared(tuple(names), stamp(names))
-        except EvaluatorError as error:
-            empty(str(error), error.hint or "")
-            return
+        job = comparisons().start(names)
+        if job.wait(QUICK_S):
+            show(job)
+        else:
+            wait_for(job)
 
-        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            st.markdown(f"**{headline(comparison)}**")
-            st.download_button(
-                "HTML report",
-                lambda: report_html(comparison),
-                "comparison.html",
-                "text/html",
-                icon=":material/download:",
-                key="report",
-            )
-        if not comparison.metrics:
-            empty(
-                "These runs have no scores.",
-                "Choose an evaluator on the Batch page, or run one over them with: pfl run create --run",
-            )
-        for metric in comparison.metrics:
-            metric_section(comparison, metric)
-        promote_section(comparison)
-        changed_section(comparison)
-        st.markdown("#### Time and cost")
-        st.dataframe(pd.DataFrame(cost_rows(comparison)), hide_index=True, height="content")
-        for note in comparison.notes:
-            st.caption(note)
+
+def wait_for(job: ComparisonJob) -> None:
+    """A long comparison is made in the background; the page says so and shows it when it is there."""
+
+    @st.fragment(run_every=POLL_S)
+    def waiting() -> None:
+        if job.wait(0):
+            st.rerun()
+        with st.container(border=True):
+            st.markdown(f"**Comparing {job.n_lines:,} lines…**")
+            st.caption(f"{duration(time.time() - job.started)} so far. You can look at other pages meanwhile.")
+
+    waiting()
+
+
+def show(job: ComparisonJob) -> None:
+    """A finished comparison, or why there is none."""
+    try:
+        comparison = job.result()
+    except EvaluatorError as error:
+        empty(str(error), error.hint or "")
+        return
+
+    if len(comparison.candidates) < 2:
+        empty("This is a single variant.", "Choose another run to compare it with.")
+        return
+
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.markdown(f"**{headline(comparison)}**")
+        st.download_button(
+            "HTML report",
+            lambda: report_html(comparison),
+            "comparison.html",
+            "text/html",
+            icon=":material/download:",
+            key="report",
+        )
+    for metric in comparison.metrics:
+        metric_section(comparison, metric)
+    promote_section(comparison)
+    changed_section(comparison)
+    st.markdown("#### Time and cost")
+    st.dataframe(pd.DataFrame(cost_rows(comparison)), hide_index=True, height="content")
+    for note in comparison.notes:
+        st.caption(note)
 
 
 page()

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 from parts.frame import empty, title
 from parts.state import show_error, shown_errors, workspace
+from parts.text import pairs_of
 
 from promptflow_lite.sdk.studio import PromptflowException, connection_from_data, connection_kinds
 
@@ -75,7 +76,7 @@ def edit(record: dict[str, Any] | None) -> None:
     if kind.yaml_type == "custom":
         configs = st.text_area("Settings, one NAME=VALUE a line", key="connection_configs")
         secrets = st.text_area("Secrets, one NAME=VALUE a line", key="connection_secrets")
-        data["configs"], data["secrets"] = pairs(configs), pairs(secrets)
+        data["configs"], data["secrets"] = pairs_of(configs), pairs_of(secrets)
     if st.button("Save", type="primary", key="connection_save"):
         try:
             workspace().client.connections.create_or_update(connection_from_data(data))
@@ -83,12 +84,6 @@ def edit(record: dict[str, Any] | None) -> None:
             show_error(error)
         else:
             st.rerun()
-
-
-def pairs(text: str) -> dict[str, str]:
-    """`NAME=VALUE` lines."""
-    lines = (line.split("=", 1) for line in text.splitlines() if "=" in line)
-    return {name.strip(): value.strip() for name, value in lines}
 
 
 def page() -> None:

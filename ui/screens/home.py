@@ -8,7 +8,7 @@ import streamlit as st
 from parts.frame import empty, title
 from parts.state import shown_errors, workspace
 from parts.tables import runs_table
-from parts.text import ago
+from parts.text import ago, counted
 
 from promptflow_lite.sdk.studio import FlowCard, PromptflowException, templates
 
@@ -50,15 +50,12 @@ def flow_card(card: FlowCard) -> None:
             st.caption(card.problem or card.description or "No description.")
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             n_variants = sum(len(names) for names in card.variants.values())
-            facts = [counted(card.n_nodes, "node"), counted(n_variants, "variant"), ago(card.modified)]
-            st.caption(" · ".join(fact for fact in facts if fact))
+            counts = [
+                counted(count, noun) for count, noun in ((card.n_nodes, "node"), (n_variants, "variant")) if count
+            ]
+            st.caption(" · ".join([*counts, ago(card.modified)]))
             if card.is_editable and st.button("Open", key=f"open-{card.path}", type="tertiary"):
                 open_flow(card.path)
-
-
-def counted(number: int, noun: str) -> str:
-    """`2 nodes`; nothing for none."""
-    return f"{number} {noun}{'s' if number > 1 else ''}" if number else ""
 
 
 def template_card(card: FlowCard) -> None:

@@ -1,29 +1,53 @@
 """What the studio needs beyond the client: flows as editable documents, test runs in a process of their own, views."""
 
+from promptflow_lite.catalog import ModelCard
 from promptflow_lite.connections import connection_from_data
 from promptflow_lite.errors import EvaluatorError, PromptflowException
+from promptflow_lite.evals.grid import GridRequest, parse_sweeps
 from promptflow_lite.records import LineResult, RunRecord, Status
 from promptflow_lite.sdk.studio.batch import (
-    BatchJob,
+    BatchEstimate,
     BatchPlan,
     EvaluationPlan,
     auto_evaluation,
     auto_mapping,
     batch_jobs,
     count_rows,
+    estimate,
     flow_graph,
-    is_alive,
+    mapped_row,
     model_calls,
     preview,
+    resume_batch,
     start_batch,
     start_resume,
     unused_name,
 )
+from promptflow_lite.sdk.studio.comparisons import (
+    ComparisonJob,
+    Comparisons,
+    comparable_names,
+    run_title,
+    variants_of,
+)
 from promptflow_lite.sdk.studio.document import FlowDocument
 from promptflow_lite.sdk.studio.edits import parse_value, value_text
 from promptflow_lite.sdk.studio.forms import ChatShape, ConnectionKind, chat_shape, connection_kinds, settings_text
+from promptflow_lite.sdk.studio.jobs import Job, cancel_job, is_alive, pause_job
 from promptflow_lite.sdk.studio.labels import LabelQueue, label_queue
-from promptflow_lite.sdk.studio.models import ModelCard, memory_bytes, model_cards, trial_flow
+from promptflow_lite.sdk.studio.lines import rendered_prompts, score_names, score_range
+from promptflow_lite.sdk.studio.models import (
+    ModelEntry,
+    bench_rows,
+    default_model_name,
+    machine,
+    model_entries,
+    model_jobs,
+    start_bench,
+    start_pull,
+    trial_flow,
+    use_as_default,
+)
 from promptflow_lite.sdk.studio.reports import chart_rows, cost_rows, headline, report_html, score_rows, sentences
 from promptflow_lite.sdk.studio.served import Traffic, endpoints, served_names, trace_of_request, traffic
 from promptflow_lite.sdk.studio.tester import FlowTester, TestJob
@@ -39,23 +63,31 @@ from promptflow_lite.sdk.studio.view import (
     shown_value,
 )
 from promptflow_lite.sdk.studio.workspace import FlowCard, Workspace, evaluators, gate_token, templates
+from promptflow_lite.store.filters import LineFilter, RunFilter
 
 __all__ = [
     "MISSING",
     "WAITING",
-    "BatchJob",
+    "BatchEstimate",
     "BatchPlan",
     "ChatShape",
+    "ComparisonJob",
+    "Comparisons",
     "ConnectionKind",
     "EvaluationPlan",
     "EvaluatorError",
     "FlowCard",
     "FlowDocument",
     "FlowTester",
+    "GridRequest",
+    "Job",
     "LabelQueue",
+    "LineFilter",
     "LineResult",
     "ModelCard",
+    "ModelEntry",
     "PromptflowException",
+    "RunFilter",
     "RunRecord",
     "Status",
     "TestJob",
@@ -64,15 +96,20 @@ __all__ = [
     "auto_evaluation",
     "auto_mapping",
     "batch_jobs",
+    "bench_rows",
+    "cancel_job",
     "canvas_data",
     "chart_rows",
     "chat_shape",
+    "comparable_names",
     "connection_from_data",
     "connection_kinds",
     "cost_rows",
     "count_rows",
+    "default_model_name",
     "endpoints",
     "error_card",
+    "estimate",
     "evaluators",
     "flow_graph",
     "gate_token",
@@ -80,20 +117,31 @@ __all__ = [
     "is_alive",
     "known_value",
     "label_queue",
-    "memory_bytes",
+    "machine",
+    "mapped_row",
     "model_calls",
-    "model_cards",
+    "model_entries",
+    "model_jobs",
     "notebook_data",
+    "parse_sweeps",
     "parse_value",
+    "pause_job",
     "preview",
     "problems_by_node",
+    "rendered_prompts",
     "report_html",
+    "resume_batch",
+    "run_title",
+    "score_names",
+    "score_range",
     "score_rows",
     "sentences",
     "served_names",
     "settings_text",
     "shown_value",
     "start_batch",
+    "start_bench",
+    "start_pull",
     "start_resume",
     "templates",
     "trace_of_line",
@@ -102,5 +150,7 @@ __all__ = [
     "traffic",
     "trial_flow",
     "unused_name",
+    "use_as_default",
     "value_text",
+    "variants_of",
 ]

