@@ -38,3 +38,13 @@ def iso_utc(timestamp: float | None) -> str | None:
         return None
 
     return dt.datetime.fromtimestamp(timestamp, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def epoch_of(time: str | dt.datetime) -> float:
+    """Seconds since the epoch of a moment; one without a zone is UTC.
+
+    Raises:
+        ValueError: the text is no ISO 8601 time.
+    """
+    moment = time if isinstance(time, dt.datetime) else dt.datetime.fromisoformat(time)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp()

@@ -27,6 +27,12 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--user-agent", help=argparse.SUPPRESS)
 
 
+def add_yes(parser: argparse.ArgumentParser, help_text: str = "Do not ask.") -> None:
+    """Add the option that answers every question with yes."""
+    parser.add_argument("-y", "--yes", action="store_true", help=help_text)
+    parser.add_argument("--assume-yes", dest="yes", action="store_true", help=argparse.SUPPRESS)
+
+
 def parse_pairs(items: Sequence[str] | None, option: str) -> dict[str, str]:
     """`["a=1", "b='x y'"]` -> `{"a": "1", "b": "x y"}`; values stay strings.
 

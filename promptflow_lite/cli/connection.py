@@ -6,7 +6,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from promptflow_lite.cli import render
-from promptflow_lite.cli.arguments import parse_pairs
+from promptflow_lite.cli.arguments import add_yes, parse_pairs
 from promptflow_lite.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def register(groups: Any) -> None:
 
     delete = verbs.add_parser("delete", help="Remove a connection")
     delete.add_argument("-n", "--name", required=True)
-    delete.add_argument("-y", "--yes", action="store_true", help="Do not ask.")
+    add_yes(delete)
     delete.set_defaults(handler=_delete)
 
     rotate = verbs.add_parser("rotate-key", help="Encrypt all secrets with a new key")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from promptflow_lite._utils.clock import iso_utc
 from promptflow_lite._utils.text import truncate
 from promptflow_lite.cli import render
-from promptflow_lite.cli.arguments import parse_pairs
+from promptflow_lite.cli.arguments import add_yes, parse_pairs
 from promptflow_lite.errors import UsageError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _register_changes(verbs: Any) -> None:
 
     delete = verbs.add_parser("delete", help="Forget an endpoint; recorded requests stay")
     delete.add_argument("-n", "--name", required=True)
-    delete.add_argument("-y", "--yes", action="store_true", help="Do not ask.")
+    add_yes(delete)
     delete.set_defaults(handler=_delete)
 
 

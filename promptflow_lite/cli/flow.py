@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from promptflow_lite.cli import render
-from promptflow_lite.cli.arguments import parse_environment, parse_inputs
+from promptflow_lite.cli.arguments import add_yes, parse_environment, parse_inputs
 from promptflow_lite.cli.serve import register_flow_serve
 from promptflow_lite.errors import PromptflowException, UsageError
 
@@ -34,7 +34,7 @@ def _register_init(verbs: Any) -> None:
     init.add_argument(
         "--type", choices=("standard", "evaluation", "chat"), default="standard", help="Kind of flow (standard)."
     )
-    init.add_argument("--yes", "-y", action="store_true", help="Write into an existing folder without asking.")
+    add_yes(init, "Write into an existing folder without asking.")
     init.add_argument("--entry", metavar="FILE", help="Wrap a function of this Python file as the flow's tool.")
     init.add_argument("--function", metavar="NAME", help="Name of that function.")
     init.add_argument(
@@ -111,7 +111,7 @@ def _register_build(verbs: Any) -> None:
     build.add_argument("--source", required=True, help="Folder or file of the flow.")
     build.add_argument("-o", "--output", required=True, metavar="FOLDER", help="Folder that receives the files.")
     build.add_argument("-f", "--format", choices=["docker"], help="What to build; without it only the flow is copied.")
-    build.add_argument("--variant", metavar="${NODE.VARIANT}", help="Variant to put in place.")
+    build.add_argument("--variant", "-v", metavar="${NODE.VARIANT}", help="Variant to put in place.")
     build.add_argument("--flow-only", action="store_true", help=_suppress())
     build.set_defaults(handler=_build)
 

@@ -17,6 +17,7 @@ from typing import Any
 from promptflow_lite import __version__
 from promptflow_lite.cli import render
 from promptflow_lite.cli.arguments import add_common
+from promptflow_lite.cli.replaced import replaced_command
 from promptflow_lite.errors import UsageError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 0, 1, 2, 130, 141
@@ -64,6 +65,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 fine, 1 failed, 2 wrong usage, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     render.use_utf8()
+    replaced = replaced_command(arguments)
+    if replaced is not None:
+        render.error("pfl", replaced, debug=False)
+        return EXIT_USAGE
+
     try:
         namespace = build_parser(_asked_group(arguments)).parse_args(arguments)
     except SystemExit as stop:  # argparse ends this way after --help and after wrong usage

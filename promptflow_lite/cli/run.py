@@ -10,7 +10,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from promptflow_lite.cli import render
-from promptflow_lite.cli.arguments import nested, parse_connections, parse_environment, parse_inputs, parse_pairs
+from promptflow_lite.cli.arguments import (
+    add_yes,
+    nested,
+    parse_connections,
+    parse_environment,
+    parse_inputs,
+    parse_pairs,
+)
 from promptflow_lite.cli.compare import register_compare
 from promptflow_lite.cli.diff import register_diff
 from promptflow_lite.cli.grid import add_grid_options, create_grid, wants_grid
@@ -146,7 +153,7 @@ def _register_changing(verbs: Any) -> None:
 
     delete = verbs.add_parser("delete", help="Remove a run, its lines and files for good")
     delete.add_argument("-n", "--name", required=True, help="The run.")
-    delete.add_argument("-y", "--yes", action="store_true", help="Do not ask.")
+    add_yes(delete)
     delete.set_defaults(handler=_delete)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from argparse import Namespace
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from promptflow_lite._utils.clock import iso_utc
+from promptflow_lite._utils.clock import epoch_of, iso_utc
 from promptflow_lite._utils.text import truncate
 from promptflow_lite.cli import render
+from promptflow_lite.cli.arguments import add_yes
 from promptflow_lite.cli.endpoint import parse_seconds
 from promptflow_lite.errors import UsageError
 
@@ -43,8 +45,10 @@ def register(groups: Any) -> None:
 
     delete = verbs.add_parser("delete", help="Delete traces")
     delete.add_argument("--older-than", metavar="TIME", help="Only older ones: 7d, 12h.")
+    delete.add_argument("--started-before", metavar="TIME", help="Only older ones: 2026-01-31T12:00:00, in UTC.")
     delete.add_argument("--collection")
-    delete.add_argument("-y", "--yes", action="store_true", help="Do not ask.")
+    delete.add_argument("--run", help=argparse.SUPPRESS)
+    add_yes(delete)
     delete.set_defaults(handler=_delete)
 
 
@@ -85,10 +89,29 @@ def _print_tree(span: dict[str, Any], depth: int) -> None:
 
 
 def _delete(args: Namespace) -> int:
+    if args.run:
+        raise UsageError(
+            f"The traces of a run are kept with its lines, so those of {args.run!r} cannot be deleted alone.",
+            hint="Delete the run: pfl run delete --name NAME",
+        )
+
+    before = _time_limit(args)
     if not args.yes and not render.confirm("Delete these traces?"):
         render.note("Nothing was deleted.")
         return 1
 
-    before = time.time() - parse_seconds(args.older_than) if args.older_than else None
     render.note(f"{_operations().delete(before=before, collection=args.collection)} traces deleted.")
     return 0
+
+
+def _time_limit(args: Namespace) -> float | None:
+    """The moment before which traces started that are deleted; None for all."""
+    if not args.started_before:
+        return time.time() - parse_seconds(args.older_than) if args.older_than else None
+
+    try:
+        return epoch_of(args.started_before)
+    except ValueError as error:
+        raise UsageError(
+            f"--started-before {args.started_before!r} is no time.", hint="Write it like 2026-01-31T12:00:00."
+        ) from error

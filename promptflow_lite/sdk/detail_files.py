@@ -30,7 +30,7 @@ def detail_folder(flow: Flow, detail: str | Path | None = None) -> Path:
 def write_flow_test(flow: Flow, result: TestResult, folder: Path, *, variant: str | None = None) -> Any:
     """Write `flow.detail.json`, `flow.output.json`, `flow.metrics.json` and `flow.log`; returns the output to print.
 
-    Images in the output become files in `output/`, and their paths in what is returned.
+    Images in the output become files in `output/`, named by their absolute paths in what is returned.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = _stem(variant)
@@ -48,13 +48,8 @@ def write_flow_test(flow: Flow, result: TestResult, folder: Path, *, variant: st
     if line.exception is not None:
         return None
 
-    output = result.plain_output
-    if contains_media(output):
-        output = persist_media(output, folder / "output", relative_to=folder, message_format=flow.message_format)
-
-    _write(folder / f"{stem}.output.json", output)
     _write(folder / f"{stem}.metrics.json", result.metrics)
-    return output
+    return _write_output(flow, result.plain_output, folder, stem)
 
 
 def write_node_test(flow: Flow, node: NodeResult, folder: Path) -> Any:
@@ -64,12 +59,20 @@ def write_node_test(flow: Flow, node: NodeResult, folder: Path) -> Any:
     stem = f"flow-{node.node}.node"
     _write(folder / f"{stem}.detail.json", {"flow_runs": [], "node_runs": [node_run_info(node, line)]})
     (folder / f"{node.node}.node.log").write_text(node.stdout + node.stderr, encoding="utf-8")
-    output = node.output
-    if contains_media(output):
-        output = persist_media(output, folder / "output", relative_to=folder, message_format=flow.message_format)
+    return _write_output(flow, node.output, folder, stem)
 
-    _write(folder / f"{stem}.output.json", output)
-    return output
+
+def _write_output(flow: Flow, output: Any, folder: Path, stem: str) -> Any:
+    """Write the output, with images by paths that are valid inputs of the flow; returns it with absolute paths."""
+    path = folder / f"{stem}.output.json"
+    if not contains_media(output):
+        _write(path, output)
+        return output
+
+    images = folder / "output"
+    origin = flow.root if flow.root in images.parents else None
+    _write(path, persist_media(output, images, relative_to=origin, message_format=flow.message_format))
+    return persist_media(output, images, relative_to=None, message_format=flow.message_format)
 
 
 def _stem(variant: str | None) -> str:

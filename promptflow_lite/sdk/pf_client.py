@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import inspect
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from promptflow_lite._utils.clock import epoch_of
 from promptflow_lite._utils.imports import require
 from promptflow_lite._utils.jsonable import loads
 from promptflow_lite.connections import Connection, load_connection_file
@@ -444,15 +444,8 @@ class TraceOperations:
                 hint="Delete the run: pfl run delete --name NAME",
             )
 
-        return self._client.store.traces.delete(collection, started_before=_epoch(started_before))
-
-
-def _epoch(time: Any) -> float | None:
-    """Seconds since the epoch of an ISO time or a datetime."""
-    if time is None:
-        return None
-
-    return (time if isinstance(time, dt.datetime) else dt.datetime.fromisoformat(str(time))).timestamp()
+        before = None if started_before is None else epoch_of(started_before)
+        return self._client.store.traces.delete(collection, started_before=before)
 
 
 def load_run(source: str | os.PathLike[str], params_override: list[Mapping[str, Any]] | None = None) -> Run:

@@ -43,6 +43,8 @@ served by it; tool packages that add modules below `promptflow.` live beside the
 | `run create` exits with 0 whatever happened | with 1 when the run or one of its lines failed |
 | artifact files, one a line | in runs of at most 1,000 lines, or with `PFL_RUN_ARTIFACTS=all`; the store has all |
 | `detail` of vision tools is ignored | it is sent |
+| `NaN` and `Infinity` are written into JSON, which most readers refuse | `null` |
+| `pf service`, `pf upgrade`, `pf run visualize` | an error that names what to use |
 | messages | the classes and codes are the original's, the sentences are not |
 
 """
