@@ -19,6 +19,7 @@ says what to do next, and `where` it happened.
 
 from __future__ import annotations
 
+import errno
 import re
 import traceback
 from dataclasses import dataclass
@@ -615,6 +616,20 @@ class UnexpectedError(SystemErrorException):
     code = "system.unexpected"
 
 
+class FileError(UserErrorException):
+    """A file or folder cannot be used."""
+
+    code = "file.error"
+
+
+class DiskFullError(FileError):
+    """The disk, a quota or a file size limit leaves no room for a file."""
+
+
+class FileAccessError(FileError):
+    """A file or folder may not be read or written."""
+
+
 class InvalidAggregationInput(SystemErrorException):
     """The inputs of an aggregation node are inconsistent."""
 
@@ -1068,6 +1083,23 @@ class CompatImportError(SetupError, ImportError):
 
 
 # --- exceptions as data ---
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def file_error(error: BaseException) -> FileError | None:
+    """The `FileError` for an operating system's refusal to write or open a file; None for everything else."""
+    if not isinstance(error, OSError) or error.errno not in (*_NO_ROOM, *_NO_ACCESS):
+        return None
+
+    place = f": {error.filename}" if error.filename else ""
+    message = f"{error.strerror}{place}."
+    if error.errno in _NO_ROOM:
+        return DiskFullError(message, hint="Free some space and repeat the command; finished work is kept.")
+
+    return FileAccessError(message, hint="Make the file and its folder writable, or choose another place.")
 
 
 def error_to_dict(error: BaseException, *, include_debug_info: bool = True) -> dict[str, Any]:

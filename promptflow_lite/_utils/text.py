@@ -1,9 +1,15 @@
-"""Short texts for people: suggestions and truncation."""
+"""Texts for people: suggestions, truncation, and text of strangers made harmless for terminals and spreadsheets."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+from typing import Any
+
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+_FORMULA = re.compile(r"\s*[=+\-@]")
+_NUMBER = re.compile(r"[+-]?\d[\d.,]*([eE][+-]?\d+)?%?")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
@@ -23,3 +29,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
 def truncate(text: str, width: int) -> str:
     """At most `width` characters, the last one an ellipsis when something was cut."""
     return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
+
+
+def visible(text: str) -> str:
+    """Text for a terminal: control characters, which could steer it, are written out as `\\x1b`."""
+    return text.translate(_CONTROLS)
+
+
+def spreadsheet_cell(value: Any) -> Any:
+    """A cell of a CSV file: text that a spreadsheet would run as a formula gets an apostrophe in front."""
+    is_formula = isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value)
+    return f"'{value}" if is_formula else value

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from promptflow_lite import settings
+from promptflow_lite._utils.files import changing, replace_file
 from promptflow_lite._utils.hashing import file_digest
 from promptflow_lite.errors import ModelNotFoundError, SDKError
 
@@ -46,13 +45,11 @@ class ModelIndex:
 
     @contextmanager
     def change(self) -> Iterator[dict[str, Any]]:
-        """Read, let the caller change, write."""
-        content = self.read()
-        yield content
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".models-")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2, ensure_ascii=False)
-        Path(name).replace(self.path)
+        """Read, let the caller change, write; other processes wait meanwhile."""
+        with changing(self.path):
+            content = self.read()
+            yield content
+            replace_file(self.path, json.dumps(content, indent=2, ensure_ascii=False))
 
     def add(self, name: str, path: Path, *, source: str, **details: Any) -> None:
         """Register a file under a name; an existing name is replaced."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 from promptflow_lite import settings
 from promptflow_lite._utils.text import did_you_mean
@@ -47,7 +48,7 @@ def resolve_model(name: str | None = None) -> Path:
 def _present(name: str, path: Path) -> Path:
     if not path.is_file():
         raise ModelNotFoundError(
-            f"The file of model {name!r} is gone: {str(path)!r}.", hint=f"pfl model remove {name}", name=name
+            f"The file of model {name!r} is gone: {str(path)!r}.", hint=f"pfl model remove {quote(name)}", name=name
         )
 
     return path
@@ -56,7 +57,7 @@ def _present(name: str, path: Path) -> Path:
 def _installed(model: BundledModel) -> Path:
     if model.path is None:
         raise ModelNotFoundError(
-            f"The model {model.name!r} is not installed.", hint=f"pfl model pull {model.name}", name=model.name
+            f"The model {model.name!r} is not installed.", hint=f"pfl model pull {quote(model.name)}", name=model.name
         )
 
     return model.path

@@ -8,6 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from promptflow_lite._utils.files import replace_file
 from promptflow_lite.cli import render
 from promptflow_lite.cli.arguments import parse_pairs
 from promptflow_lite.errors import Location, UsageError
@@ -162,7 +163,7 @@ def _rendered(comparison: Comparison, kind: str, args: Namespace) -> str:
 def write(path: Path, content: str) -> None:
     """Write a report and say where it is."""
     try:
-        path.write_text(content, "utf-8")
+        replace_file(path, content)
     except OSError as error:
         raise UsageError(f"The file cannot be written: {error.strerror}.", where=Location(str(path))) from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from argparse import Namespace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from promptflow_lite.cli import render
@@ -73,7 +74,9 @@ def _new(args: Namespace) -> int:
         raise UsageError(f"{args.folder!r} exists already.", hint="Choose another folder.")
 
     shutil.copytree(_folder(args.like), target, ignore=shutil.ignore_patterns("__pycache__", ".promptflow"))
-    render.text(f"Made {target}. Try it: pfl flow test --flow {target} --inputs {target}/data.jsonl")
+    render.text(
+        f"Made {target}. Try it: pfl flow test --flow {quote(str(target))} --inputs {quote(f'{target}/data.jsonl')}"
+    )
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from contextlib import suppress
+from shlex import quote
 from typing import Any
 
 from promptflow_lite.cli import render
@@ -148,7 +149,7 @@ def _init(args: Namespace) -> int:
         created = create_flow(args.flow, args.type)
     for path in created:
         render.note(f"created {path}")
-    render.note(f"Try it: pfl flow test --flow {args.flow}")
+    render.note(f"Try it: pfl flow test --flow {quote(str(args.flow))}")
     return 0
 
 

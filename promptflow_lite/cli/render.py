@@ -17,9 +17,12 @@ from typing import Any, Protocol, TextIO
 
 from promptflow_lite import settings
 from promptflow_lite._utils.jsonable import dumps_bytes, loads
-from promptflow_lite.errors import PromptflowException, UnexpectedError, UsageError, error_to_dict
+from promptflow_lite._utils.text import visible
+from promptflow_lite.errors import PromptflowException, UnexpectedError, UsageError, error_to_dict, file_error
 
 _RED, _BOLD, _PLAIN = "\x1b[31m", "\x1b[1m", "\x1b[0m"
+_JSON_CONTROLS = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
+"""Control characters that JSON allows as they are, but terminals obey."""
 _BAR_WIDTH = 30
 _REDRAW_INTERVAL_S = 0.1
 
@@ -37,7 +40,7 @@ def is_terminal() -> bool:
 
 def json(value: Any) -> None:
     """Print a value as JSON, indented by four, non-ASCII text kept."""
-    print(to_json(value))
+    print(to_json(value).translate(_JSON_CONTROLS))
 
 
 def to_json(value: Any) -> str:
@@ -45,13 +48,13 @@ def to_json(value: Any) -> str:
 
 
 def text(value: str = "", *, end: str = "\n", flush: bool = False) -> None:
-    """Print text as it is."""
-    print(value, end=end, flush=flush)
+    """Print text: into a pipe as it is, at a terminal without what could steer it."""
+    print(visible(value) if is_terminal() else value, end=end, flush=flush)
 
 
 def note(value: str) -> None:
     """Tell a person something that is no result."""
-    print(value, file=sys.stderr)
+    print(visible(value), file=sys.stderr)
 
 
 def table(rows: Iterable[Sequence[Any]], columns: Sequence[str], *, title: str | None = None) -> None:
@@ -64,7 +67,7 @@ def table(rows: Iterable[Sequence[Any]], columns: Sequence[str], *, title: str |
     for column in columns:
         grid.add_column(column, overflow="fold")
     for row in rows:
-        grid.add_row(*(Text(_cell(value)) for value in row))
+        grid.add_row(*(Text(visible(_cell(value))) for value in row))
     Console(file=sys.stdout, width=None if is_terminal() else 160).print(grid)
 
 
@@ -102,18 +105,18 @@ def records(
 
 def error(activity: str, failure: BaseException, *, debug: bool = False) -> None:
     """Say on stderr what failed, what to do and where, and what to search for."""
-    known = failure if isinstance(failure, PromptflowException) else _unexpected(failure)
-    lines = [_styled(f"{activity} failed with {type(failure).__name__}: {known.message}", _RED)]
+    known = failure if isinstance(failure, PromptflowException) else file_error(failure) or _unexpected(failure)
+    lines = [_styled(visible(f"{activity} failed with {type(failure).__name__}: {known.message}"), _RED)]
     if known.where:
-        lines.append(f"  at:   {known.where}")
+        lines.append(visible(f"  at:   {known.where}"))
 
     if known.hint:
-        lines.append(f"  hint: {known.hint}")
+        lines.append(visible(f"  hint: {known.hint}"))
 
     lines.append(f"  code: {known.code}")
     print("\n".join(lines), file=sys.stderr)
     if debug:
-        traceback.print_exception(failure, file=sys.stderr)
+        print(visible("".join(traceback.format_exception(failure))), end="", file=sys.stderr)
 
     if settings.env_bool("PROMPTFLOW_STRUCTURE_EXCEPTION_OUTPUT"):
         print(to_json(error_to_dict(failure)), file=sys.stderr)

@@ -16,6 +16,7 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
+from promptflow_lite._utils.files import replace_file
 from promptflow_lite._utils.jsonable import dumps
 from promptflow_lite.batch.data import DataFile
 from promptflow_lite.connections import ConnectionSource
@@ -311,4 +312,4 @@ def _metrics(name: str, scorer: Callable[..., Any], scores: Sequence[Mapping[str
 
 def _write(result: Mapping[str, Any], path: Path) -> None:
     target = path / _RESULT_FILE if path.is_dir() else path
-    target.write_text(dumps(dict(result), indent=True), "utf-8")
+    replace_file(target, dumps(dict(result), indent=True))

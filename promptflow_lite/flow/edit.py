@@ -10,13 +10,12 @@ import abc
 import copy
 import dataclasses
 import hashlib
-import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from promptflow_lite._utils.files import changing, replace_file
 from promptflow_lite._utils.text import did_you_mean
 from promptflow_lite.errors import (
     FileChangedError,
@@ -109,29 +108,19 @@ def save(path: Path, text: str, expected_digest: str | None) -> str:
     Raises:
         FileChangedError: somebody else changed, made or removed the file meanwhile.
     """
-    current = path.read_bytes() if path.exists() else None
-    if (None if current is None else digest_of(current)) != expected_digest:
-        raise FileChangedError(
-            f"{path.name!r} was changed by somebody else meanwhile.",
-            hint="Load it again and repeat the edit.",
-            where=Location(str(path)),
-        )
-    raw = text.encode()
-    if current is not None and current.startswith(_BOM):
-        raw = _BOM + raw
+    with changing(path):
+        current = path.read_bytes() if path.exists() else None
+        if (None if current is None else digest_of(current)) != expected_digest:
+            raise FileChangedError(
+                f"{path.name!r} was changed by somebody else meanwhile.",
+                hint="Load it again and repeat the edit.",
+                where=Location(str(path)),
+            )
+        raw = text.encode()
+        if current is not None and current.startswith(_BOM):
+            raw = _BOM + raw
 
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(raw)
-            handle.flush()
-            os.fsync(handle.fileno())
-
-        os.chmod(temporary, path.stat().st_mode & 0o777 if current is not None else 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        replace_file(path, raw)
 
     return digest_of(raw)
 

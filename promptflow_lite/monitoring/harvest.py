@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from promptflow_lite._utils.files import replace_file
 from promptflow_lite._utils.jsonable import dumps
 from promptflow_lite.errors import ServingError
 from promptflow_lite.records import LineResult, RunRecord, ServedRequest, Status, Usage
@@ -54,7 +55,7 @@ def data_rows(found: Iterable[tuple[ServedRequest, str]]) -> list[dict[str, Any]
 
 def write_rows(rows: Sequence[dict[str, Any]], path: Path) -> int:
     """Write JSON lines; returns how many."""
-    path.write_text("".join(dumps(row) + "\n" for row in rows), "utf-8")
+    replace_file(path, "".join(dumps(row) + "\n" for row in rows))
     return len(rows)
 
 

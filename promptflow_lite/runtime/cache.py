@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import logging
 import os
 import shutil
 import tempfile
@@ -23,6 +24,8 @@ from promptflow_lite.runtime.aio import run_coroutine
 from promptflow_lite.settings import home
 from promptflow_lite.tools import ResolvedTool
 from promptflow_lite.tracing import current_scope
+
+logger = logging.getLogger(__name__)
 
 _PLAIN_TYPES = (str, int, float, bool, type(None), list, dict)
 _MISS = object()
@@ -61,19 +64,30 @@ class NodeCache:
             return _MISS
 
     def put(self, key: str, output: Any, *, node: str, tool: str) -> bool:
-        """Keep an output; False when it would not read back as it is."""
+        """Keep an output; False when it would not read back as it is, or cannot be written: it is still an output."""
         text = _exact_json(output)
         if text is None:
             return False
 
-        target = self._path(key)
-        target.parent.mkdir(parents=True, exist_ok=True)
         head = dumps_bytes({"node": node, "tool": tool})[:-1]
-        handle, temporary = tempfile.mkstemp(dir=target.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(head + b',"output":' + text.encode() + b"}")
-        os.replace(temporary, target)
+        try:
+            self._write(self._path(key), head + b',"output":' + text.encode() + b"}")
+        except OSError as error:
+            logger.warning("The output of node %r is not cached: %s", node, error)
+            return False
+
         return True
+
+    @staticmethod
+    def _write(target: Path, content: bytes) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=target.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.replace(temporary, target)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
 
     def entries(self) -> Iterator[CacheEntry]:
         """Every entry."""

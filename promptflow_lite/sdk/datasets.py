@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from promptflow_lite._utils.files import changing, replace_file
 from promptflow_lite._utils.jsonable import dumps, loads
 from promptflow_lite._utils.text import did_you_mean
 from promptflow_lite.batch.data import DataFile
@@ -80,6 +81,12 @@ class DatasetOperations:
         if not name or set(name) & set("/\\@:") or name.startswith("."):
             raise DataError(f"{name!r} is no name for a data set.", hint="Use letters, digits, '-' and '_'.")
 
+        with changing(self.folder / name):
+            return self._add(name, rows, source, dict(parameters or {}))
+
+    def _add(
+        self, name: str, rows: Sequence[Mapping[str, Any]], source: str, parameters: dict[str, Any]
+    ) -> DatasetVersion:
         version = datasets.version_of(rows)
         known = self.versions(name) if (self.folder / name).is_dir() else []
         found = next((item for item in known if item.version == version), None)
@@ -90,13 +97,13 @@ class DatasetOperations:
             columns=list(dict.fromkeys(column for row in rows for column in row)),
             created_on=time.time(),
             source=source,
-            parameters=dict(parameters or {}),
+            parameters=parameters,
         )
         others = [item for item in known if item.version != version]
         folder = self.folder / name
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{version}.jsonl").write_text("".join(dumps(dict(row)) + "\n" for row in rows), "utf-8")
-        (folder / _INDEX).write_text(dumps([asdict(item) for item in [*others, made]], indent=True), "utf-8")
+        replace_file(folder / f"{version}.jsonl", "".join(dumps(dict(row)) + "\n" for row in rows))
+        replace_file(folder / _INDEX, dumps([asdict(item) for item in [*others, made]], indent=True))
         return made
 
     def from_run(

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from promptflow_lite._utils.files import replace_file
 from promptflow_lite._utils.hashing import content_key, file_digest
 from promptflow_lite._utils.jsonable import dumps, loads
 from promptflow_lite._utils.text import did_you_mean
@@ -476,7 +477,7 @@ class ExperimentOperations:
     def _save(self, state: ExperimentState) -> None:
         file = self._file(state.name)
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(dataclasses.asdict(state), indent=2), encoding="utf-8")
+        replace_file(file, json.dumps(dataclasses.asdict(state), indent=2))
 
 
 def _code_files(node: ExperimentNode, experiment: Experiment) -> list[Path]:

@@ -8,8 +8,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from promptflow_lite._utils.files import replacing
 from promptflow_lite._utils.imports import require
 from promptflow_lite._utils.jsonable import dumps, dumps_bytes
+from promptflow_lite._utils.text import spreadsheet_cell
 from promptflow_lite.errors import UserErrorException
 from promptflow_lite.records import LineResult
 
@@ -37,7 +39,8 @@ def export_lines(lines: Iterable[LineResult], path: str | Path) -> int:
         )
 
     try:
-        return writers[target.suffix.lower()](iter(lines), target)
+        with replacing(target) as draft:
+            return writers[target.suffix.lower()](iter(lines), draft)
     except OSError as error:
         raise UserErrorException(
             f"{target} cannot be written: {error.strerror}.", hint="Choose another path."
@@ -74,18 +77,22 @@ def _write_csv(lines: Iterator[LineResult], path: Path) -> int:
     count = 0
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        writer.writeheader()
+        writer.writerow({column: spreadsheet_cell(column) for column in columns})
         for row in head:
-            writer.writerow(_cells(row))
+            writer.writerow(_csv_cells(row))
             count += 1
         for line in lines:
-            writer.writerow(_cells(flat_row(line)))
+            writer.writerow(_csv_cells(flat_row(line)))
             count += 1
     return count
 
 
 def _cells(row: dict[str, Any]) -> dict[str, Any]:
     return {key: dumps(value) if isinstance(value, dict | list) else value for key, value in row.items()}
+
+
+def _csv_cells(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: spreadsheet_cell(value) for key, value in _cells(row).items()}
 
 
 def _write_parquet(lines: Iterator[LineResult], path: Path) -> int:

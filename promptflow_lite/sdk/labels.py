@@ -12,7 +12,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from promptflow_lite._utils.files import replace_file, replacing
 from promptflow_lite._utils.jsonable import dumps
+from promptflow_lite._utils.text import spreadsheet_cell
 from promptflow_lite.errors import EvaluatorError
 from promptflow_lite.evals.calibration import Calibration, calibrate, human_scores
 from promptflow_lite.evals.stats import Agreement, cohen_kappa, krippendorff_alpha
@@ -123,12 +125,12 @@ class LabelOperations:
         rows = [{**asdict(label), **self._line(label)} for label in labels]
         target = Path(path)
         if target.suffix == ".csv":
-            with target.open("w", encoding="utf-8", newline="") as stream:
+            with replacing(target) as draft, draft.open("w", encoding="utf-8", newline="") as stream:
                 writer = csv.DictWriter(stream, [*HumanLabel.__slots__, "inputs", "output"])
                 writer.writeheader()
                 writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
         else:
-            target.write_text("".join(dumps(row) + "\n" for row in rows), "utf-8")
+            replace_file(target, "".join(dumps(row) + "\n" for row in rows))
 
         return len(rows)
 
@@ -151,7 +153,7 @@ class LabelOperations:
 
 
 def _cell(value: Any) -> Any:
-    return value if isinstance(value, str | int | float) else dumps(value)
+    return spreadsheet_cell(value if isinstance(value, str | int | float) else dumps(value))
 
 
 def _is_number(value: str) -> bool:

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 from promptflow_lite.compat.table import CLOUD_ONLY_PREFIXES, TABLE
@@ -183,9 +184,9 @@ def _judge_reference(name: str, finding: Finding, known: set[str], described: di
         return
 
     if name in described:
-        finding.needs.append(f"connection {name!r}: pfl connection create -f {described[name]}")
+        finding.needs.append(f"connection {name!r}: pfl connection create -f {quote(str(described[name]))}")
     else:
-        finding.needs.append(f"connection {name!r}: create it with pfl connection create -f FILE --name {name}")
+        finding.needs.append(f"connection {name!r}: create it with pfl connection create -f FILE --name {quote(name)}")
 
 
 def _judge_package_tools(flow: DagFlow, finding: Finding) -> None:
@@ -308,7 +309,7 @@ def _judge_connection(value: dict[Any, Any], finding: Finding, known: set[str]) 
     if name in known:
         finding.notes.append("A connection of that name is stored already.")
     else:
-        finding.needs.append(f"storing it: pfl connection create -f {finding.path}")
+        finding.needs.append(f"storing it: pfl connection create -f {quote(str(finding.path))}")
 
     if str(value.get("auth_mode", "")).lower() == "meid_token":
         finding.needs.append("a sign-in to Microsoft Entra ID (package azure-identity)")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptflow_lite.batch.data import DataFile
@@ -217,7 +218,7 @@ class RunOperations:
         if not record.status.is_final:
             raise InvalidRunStatusError(
                 f"Run {name!r} is still executing, its status is {record.status}.",
-                hint=f"Wait for it, or stop it with: pfl run cancel --name {name}",
+                hint=f"Wait for it, or stop it with: pfl run cancel --name {quote(name)}",
                 run=name,
             )
 
@@ -272,7 +273,7 @@ class RunOperations:
         if base.status is not Status.COMPLETED:
             raise InvalidRunStatusError(
                 f"Referenced run {name} is not completed, got status {base.status}.",
-                hint=f"Finish it first: pfl run resume --name {name}",
+                hint=f"Finish it first: pfl run resume --name {quote(name)}",
                 run=name,
             )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from promptflow_lite._utils.files import replace_file
 from promptflow_lite.batch.mapping import ColumnMapping
 from promptflow_lite.errors import EvaluatorError
 from promptflow_lite.evals import tune
@@ -128,7 +129,7 @@ class TuneOperations:
             raise _not_tunable(request.node)
 
         file = flow.path.parent / f"{request.node}__{variant}.jinja2"
-        file.write_text(result.winner.template, "utf-8")
+        replace_file(file, result.winner.template)
         text, digest = read_for_edit(flow.path)
         text = apply(text, AddVariant(node=request.node, variant=variant))
         edit = SetNodeField(node=request.node, key="source.path", value=file.name, variant=variant)

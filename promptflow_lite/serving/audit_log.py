@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from promptflow_lite import settings
+from promptflow_lite._utils.files import replace_file
 from promptflow_lite._utils.jsonable import dumps, loads
 from promptflow_lite.errors import AuditTamperedError
 from promptflow_lite.records import AuditEntry
@@ -96,11 +97,7 @@ class AuditLog:
         return path.read_text("ascii").strip().encode()
 
     def _write_private(self, name: str, text: str) -> None:
-        path = self._home / name
-        fresh = path.with_suffix(f"{path.suffix}.{os.getpid()}.new")
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
-            handle.write(text)
-        fresh.replace(path)
+        replace_file(self._home / name, text, mode=0o600)
 
 
 def _user() -> str:

@@ -5,8 +5,6 @@ Keys are dotted (`connection.provider`) and nest in the files. The project's fil
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import yaml
 
 from promptflow_lite import settings
+from promptflow_lite._utils.files import changing, replace_file
 from promptflow_lite.errors import InvalidConfigValue, Location, SettingsError
 
 PROJECT_FILE = "pf.yaml"
@@ -58,6 +57,16 @@ class ConfigFiles:
     def set(self, key: str, value: Any, *, folder: Path | None = None) -> None:
         """Set a dotted key (None removes it) in the global file, or in the `pf.yaml` of a folder."""
         path = self.global_file if folder is None else folder / PROJECT_FILE
+        try:
+            with changing(path):
+                self._set(path, key, value)
+        except OSError as error:
+            raise SettingsError(
+                f"The settings file cannot be written: {error.strerror}.", where=Location(str(path))
+            ) from error
+
+    @staticmethod
+    def _set(path: Path, key: str, value: Any) -> None:
         document = _read(path)
         section = document
         *parents, last = key.split(".")
@@ -71,7 +80,7 @@ class ConfigFiles:
             section.pop(last, None)
         else:
             section[last] = value
-        _write(path, document)
+        replace_file(path, yaml.safe_dump(document, allow_unicode=True, sort_keys=False))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -99,19 +108,6 @@ def _read(path: Path) -> dict[str, Any]:
         )
 
     return document
-
-
-def _write(path: Path, document: Mapping[str, Any]) -> None:
-    """Replace the file at once, so that a crash leaves the old or the new one."""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            yaml.safe_dump(dict(document), stream, allow_unicode=True, sort_keys=False)
-        Path(temporary).replace(path)
-    except OSError as error:
-        raise SettingsError(
-            f"The settings file cannot be written: {error.strerror}.", where=Location(str(path))
-        ) from error
 
 
 def _overlaid(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:

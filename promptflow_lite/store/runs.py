@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 from sqlalchemy import Connection, Insert, delete, func, insert, literal, null, select, update
@@ -418,7 +419,7 @@ class RunRepository:
 
             error = RunInterruptedError(
                 f"The process that executed run {name!r} ended before the run did.",
-                hint=f"Continue it with: pfl run create --resume-from {name}",
+                hint=f"Continue it with: pfl run create --resume-from {quote(name)}",
                 run=name,
             )
             values = {

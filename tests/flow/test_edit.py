@@ -211,7 +211,7 @@ def test_failed_save_leaves_the_file(tmp_path, monkeypatch):
     path = tmp_path / "flow.dag.yaml"
     path.write_text("nodes: []\n")
     _, digest = edit.read_for_edit(path)
-    monkeypatch.setattr(edit.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    monkeypatch.setattr("os.fsync", lambda *_: (_ for _ in ()).throw(OSError("full")))
 
     with pytest.raises(OSError, match="full"):
         edit.save(path, "x", digest)

@@ -343,3 +343,16 @@ def test_a_changed_prompt_makes_only_the_calls_of_its_node_and_those_after_it(tm
     assert run_rows() == {"first": 1000, "second": 1000, "third": 0}
     (tmp_path / "third.jinja2").write_text("user:\nthird, changed: {{x}}")
     assert run_rows() == {"first": 0, "second": 0, "third": 1000}
+
+
+def test_an_output_that_cannot_be_cached_is_still_an_output(tmp_path: Path) -> None:
+    flow = dag(
+        tmp_path / "f",
+        "x: {type: string}",
+        "${a.output}",
+        python("a", "def a(x):\n    return x", "x: ${inputs.x}", cache="true"),
+    )
+    (tmp_path / "home").mkdir(exist_ok=True)
+    (tmp_path / "home" / "cache").write_text("no folder can be made here")
+
+    assert output(run(flow, {"x": "1"})) == "1"

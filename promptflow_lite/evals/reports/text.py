@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from promptflow_lite._utils.jsonable import dumps
-from promptflow_lite._utils.text import truncate
+from promptflow_lite._utils.text import spreadsheet_cell, truncate
 from promptflow_lite.evals.comparison import CandidateSummary, Comparison, MetricComparison, PairResult, RowResult
 from promptflow_lite.evals.reports.words import (
     NONE,
@@ -255,7 +255,7 @@ def render_csv(comparison: Comparison) -> str:
 
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    writer.writerow(head)
+    writer.writerow(map(spreadsheet_cell, head))
     for row in comparison.rows:
         writer.writerow(_csv_cells(row, labels, metrics, input_names))
 
@@ -273,4 +273,4 @@ def _csv_cells(row: RowResult, labels: Sequence[str], metrics: Sequence[str], in
 
 
 def _cell(value: Any) -> Any:
-    return value if value is None or isinstance(value, str | int | float) else dumps(value)
+    return spreadsheet_cell(value if value is None or isinstance(value, str | int | float) else dumps(value))
