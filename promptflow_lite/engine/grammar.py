@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -13,6 +14,9 @@ from promptflow_lite.errors import GrammarError
 MAX_REPETITION = 1000
 """Largest length or count a schema may ask for; the grammar writes repetitions out."""
 MAX_DEPTH = 40
+_NOT_IN_STRINGS = r"\x22\x5C\x7F\x00-\x1F"
+"""Characters that JSON strings have escaped only, as a grammar's character class says them."""
+_NEGATED_CLASS = re.compile(r"(\\.)|\[\^")
 _COUNT_KEYS = ("minLength", "maxLength", "minItems", "maxItems")
 
 JSON_OBJECT_SCHEMA: dict[str, Any] = {"type": "object"}
@@ -33,14 +37,40 @@ def grammar_of_schema(schema: Any) -> str:
 
 @lru_cache(maxsize=128)
 def _convert(text: str) -> str:
-    converter = require("llama_cpp.llama_grammar", extra="local", feature="Structured output of a local model")
+    module = require("llama_cpp.llama_grammar", extra="local", feature="Structured output of a local model")
+    converter = module.SchemaConverter(prop_order={}, allow_fetch=False, dotall=False, raw_pattern=False)
+    visit_pattern = converter._visit_pattern
+    converter._visit_pattern = lambda pattern, name: visit_pattern(_without_raw_marks(pattern), name)
+    converter._format_literal = _literal
     try:
-        return str(converter.json_schema_to_gbnf(text))
+        converter.visit(converter.resolve_refs(json.loads(text), "schema"), "")
+        converter._rules |= {name: rule for name, rule in _STRICT_RULES.items() if name in converter._rules}
+        grammar = str(converter.format_grammar())
+        grammar.encode()
+        return grammar
     except Exception as error:  # the converter raises whatever a malformed schema trips over
         raise GrammarError(
             f"The JSON schema cannot be turned into a grammar: {type(error).__name__}: {error}",
             hint="Use plain types, enum, const, anyOf, properties and items; refs must point into the schema.",
         ) from error
+
+
+# The library's own rules let quotes, backslashes and line breaks into strings as they are, which is no JSON.
+
+_STRICT_RULES = {
+    "char": rf'[^{_NOT_IN_STRINGS}] | "\\" (["\\/bfnrt] | "u" [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F])',
+    "dot": f"[^{_NOT_IN_STRINGS}]",
+}
+
+
+def _without_raw_marks(pattern: str) -> str:
+    return _NEGATED_CLASS.sub(lambda found: found[1] or f"[^{_NOT_IN_STRINGS}", pattern)
+
+
+def _literal(text: str) -> str:
+    """A JSON text as a literal of the grammar, characters beyond ASCII as they are."""
+    plain = json.dumps(json.loads(text), ensure_ascii=False)
+    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _check(schema: Any, *, depth: int) -> None:

@@ -64,12 +64,18 @@ class LocalClient:
         self._caller = f"client-{next(_client_numbers)}"
         self._priors: dict[tuple[Any, ...], list[float]] = {}
         self._on_start: Callable[[Ticket], None] | None = None
+        self._takes_cut_answers = False
 
     def session(self, caller: str, on_start: Callable[[Ticket], None]) -> LocalClient:
-        """The same model for another caller, who learns of each request's ticket and may abandon it."""
+        """The same model for another caller, who learns of each request's ticket and may abandon it.
+
+        A structured answer that did not fit its budget is handed on as it is with `length` as the reason to finish,
+        which is what callers who speak the OpenAI API look for.
+        """
         client = copy.copy(self)
         client._caller = caller
         client._on_start = on_start
+        client._takes_cut_answers = True
         return client
 
     def engine(self, body: Body | None = None) -> Engine:
@@ -98,7 +104,7 @@ class LocalClient:
         ticket = self._start(engine, body, tokens, structure, self._n_chat_logprobs(body), timeout_s)
         samples, n_completion, n_cached = response.collect(ticket, len(ticket))
         if structure.is_json:
-            response.check_json(samples)
+            response.check_json([sample for sample in samples if not self._takes_cut(sample)])
         has_tools = bool(request.offered_tools(body))
         answer = response.envelope("chat.completion", "chatcmpl", self.name)
         answer["choices"] = [
@@ -168,6 +174,9 @@ class LocalClient:
             self._on_start(ticket)
         return ticket
 
+    def _takes_cut(self, sample: response.Sample) -> bool:
+        return self._takes_cut_answers and sample.reason == "length"
+
     # --- completions ---------------------------------------------------------------------------------------------
 
     def complete(self, body: Body, *, timeout_s: float | None = None) -> Body:
@@ -205,7 +214,7 @@ class LocalClient:
         ticket = self._start(engine, body, tokens, structure, request.logprob_count(body, "logprobs"), timeout_s)
         samples, n_completion, n_cached = response.collect(ticket, len(ticket))
         if structure.is_json:
-            response.check_json(samples)
+            response.check_json([sample for sample in samples if not self._takes_cut(sample)])
         return samples, n_completion, n_cached
 
     def stream_complete(self, body: Body, *, timeout_s: float | None = None) -> Iterator[Body]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from promptflow_lite.engine import Delta, Finished, TokenChoice
-from promptflow_lite.errors import OutputCutError
+from promptflow_lite.errors import GrammarError, OutputCutError
 from promptflow_lite.providers.base import Body
 
 _TOOL_CALL = re.compile(r"<tool_call>\s*(\{.*?\})\s*(?:</tool_call>|$)", re.DOTALL)
@@ -87,15 +87,26 @@ def parse_tool_calls(text: str, *, is_bare: bool) -> list[Body]:
 
 
 def check_json(samples: Sequence[Sample]) -> None:
-    """A structured answer parses, or is an error; it is never handed on broken."""
+    """A structured answer parses, or is an error; it is never handed on broken.
+
+    Raises:
+        OutputCutError: an answer did not fit `max_tokens`.
+        GrammarError: an answer fits its grammar, but is no JSON.
+    """
     for sample in samples:
         try:
             json.loads(sample.text)
         except ValueError as error:
-            raise OutputCutError(
-                "The structured answer did not fit max_tokens.",
-                hint="Raise max_tokens, or ask for a smaller structure.",
-                text=sample.text[:500],
+            text = sample.text[:500]
+            if sample.reason == "length":
+                raise OutputCutError(
+                    "The structured answer did not fit max_tokens.",
+                    hint="Raise max_tokens, or ask for a smaller structure.",
+                    text=text,
+                ) from error
+
+            raise GrammarError(
+                "The structured answer is no JSON.", hint="Look at the patterns in the schema.", text=text
             ) from error
 
 

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
+from typing import Any
 
+import numpy as np
 import pytest
 
-from promptflow_lite.errors import ContextFullError, EngineRequestError, GrammarError, ModelNotFoundError
+from promptflow_lite.catalog import resolve_model
+from promptflow_lite.engine import EngineSettings
+from promptflow_lite.engine.sampling import SamplerFactory, SamplingSettings
+from promptflow_lite.errors import (
+    ContextFullError,
+    EngineRequestError,
+    GrammarError,
+    ModelNotFoundError,
+    OutputCutError,
+)
 from promptflow_lite.providers.base import ModelClient
-from promptflow_lite.providers.local import local_client
+from promptflow_lite.providers.local import LocalClient, local_client
+from promptflow_lite.providers.local_request import structure_of
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 
@@ -16,8 +29,8 @@ QUESTION = [{"role": "user", "content": "What is the capital of France? Answer i
 
 
 @pytest.fixture(scope="module")
-def client() -> ModelClient:
-    return local_client()
+def client() -> LocalClient:
+    return LocalClient(resolve_model(), EngineSettings())
 
 
 def test_chat_answers_and_counts_tokens(client: ModelClient) -> None:
@@ -29,7 +42,7 @@ def test_chat_answers_and_counts_tokens(client: ModelClient) -> None:
 
 
 def test_streamed_text_equals_the_whole(client: ModelClient) -> None:
-    request = {"messages": QUESTION, "temperature": 0, "max_tokens": 12}
+    request = {"messages": QUESTION, "temperature": 0, "max_tokens": 12, "reproducible": True}
 
     chunks = list(client.stream_chat(request))
 
@@ -93,6 +106,61 @@ def test_structured_answer_parses_whatever_the_budget(client: ModelClient, max_t
 
     answer = json.loads(body["choices"][0]["message"]["content"])
     assert {"city": str, "population": int, "tags": list} == {key: type(value) for key, value in answer.items()}
+
+
+PREFERRED = ["\n", "\t", "\\", '"', ",", "}", "\u00e9"]
+
+
+def structured_text(client: LocalClient, schema: Any, preferred: str, budget: int) -> str:
+    """What a model writes that wants one token above all, and anything else by chance."""
+    engine = client.engine()
+    wanted = {"type": "json_schema", "json_schema": {"name": "any", "schema": schema}}
+    structure = structure_of(engine, {"response_format": wanted})
+    settings = SamplingSettings(seed=3, grammar=structure.grammar, n_closing=structure.n_closing)
+    sampler = SamplerFactory(engine.model).build(settings)
+    draw = np.random.default_rng(4)
+    text = b""
+    for n_left in range(budget, 0, -1):
+        logits = draw.normal(scale=4, size=engine.model.n_vocab).astype(np.float32)
+        logits[engine.model.tokenize(preferred)[-1]] += draw.choice([0, 40])
+        token = sampler.pick(logits, n_left=n_left)
+        if token in engine.model.end_tokens:
+            break
+        text += engine.model.piece(token)
+    sampler.close()
+    return text.decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize("preferred", PREFERRED)
+def test_structured_text_parses_whatever_the_model_prefers(client: LocalClient, preferred: str) -> None:
+    answer = json.loads(structured_text(client, SCHEMA, preferred, 48))
+
+    assert {"city": str, "population": int, "tags": list} == {key: type(value) for key, value in answer.items()}
+
+
+@pytest.mark.parametrize("preferred", PREFERRED)
+@pytest.mark.parametrize("pattern", ["^[^a]*$", "^x.*$", r"^\[[^\]]{2,4}\]$"])
+def test_patterns_let_nothing_into_strings_that_is_no_json(client: LocalClient, pattern: str, preferred: str) -> None:
+    text = json.loads(structured_text(client, {"type": "string", "pattern": pattern}, preferred, 60))
+
+    assert re.fullmatch(pattern, text)
+
+
+def test_labels_and_names_with_marks_are_written_as_json(client: LocalClient) -> None:
+    labels = ["line\nbreak", 'say "x"', "back\\slash", "[^a]", "caf\u00e9"]
+    properties = {name: {"const": name} for name in labels}
+    schema = {"type": "object", "properties": properties, "required": labels}
+
+    answer = json.loads(structured_text(client, schema, " ", 200))
+
+    assert answer == {name: name for name in labels}
+
+
+def test_structured_answer_that_cannot_fit_is_an_error_that_says_so(client: LocalClient) -> None:
+    wanted = {"type": "json_schema", "json_schema": {"name": "city", "schema": SCHEMA}}
+
+    with pytest.raises(OutputCutError, match="max_tokens"):
+        client.chat({"messages": QUESTION, "max_tokens": 3, "response_format": wanted})
 
 
 def test_forced_tool_is_called_with_arguments_that_parse(client: ModelClient) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx2
 import openai
+import pydantic
 import pytest
 import uvicorn
 
@@ -95,6 +96,18 @@ def test_tools_schema_and_logprobs(client: openai.OpenAI) -> None:
     assert called.choices[0].message.tool_calls[0].function.name == "get_weather"  # type: ignore[index,union-attr]
     assert set(json.loads(shaped.choices[0].message.content or "")) == {"city"}
     assert len(scored.choices[0].logprobs.content[0].top_logprobs) == 2  # type: ignore[index,union-attr]
+
+
+def test_structured_answer_that_does_not_fit_finishes_by_length(client: openai.OpenAI) -> None:
+    class City(pydantic.BaseModel):
+        name: str
+        population: int
+
+    with pytest.raises(openai.LengthFinishReasonError) as raised:
+        client.chat.completions.parse(model=MODEL, messages=QUESTION, response_format=City, max_tokens=3)
+
+    [choice] = raised.value.completion.choices
+    assert (choice.message.content or "").startswith("{")
 
 
 def test_completions_embeddings_and_models(client: openai.OpenAI) -> None:

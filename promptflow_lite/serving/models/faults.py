@@ -14,7 +14,6 @@ from promptflow_lite.errors import (
     GrammarError,
     ModelLoadError,
     ModelNotFoundError,
-    OutputCutError,
     PromptflowException,
 )
 
@@ -22,7 +21,6 @@ _STATUS: dict[type[BaseException], tuple[int, str]] = {
     ContextFullError: (400, "context_length_exceeded"),
     EngineRequestError: (400, "invalid_request"),
     GrammarError: (400, "invalid_schema"),
-    OutputCutError: (400, "output_cut"),
     ModelLoadError: (400, "model_unusable"),
     ModelNotFoundError: (404, "model_not_found"),
     EngineBusyError: (429, "rate_limit_exceeded"),
