@@ -60,6 +60,9 @@ class ShimModule(types.ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         module = self.__name__
+        if name == "__all__":
+            return [key for key, entry in TABLE.get(module, {}).items() if entry.kind == "works" and key[0] != "_"]
+
         entry = TABLE.get(module, {}).get(name)
         if entry is None and not name.startswith("__"):
             entry = _cloud_only_entry(module)

@@ -21,6 +21,14 @@ def test_a_name_is_the_object_of_this_package() -> None:
     assert served is tool
 
 
+def test_a_star_takes_the_names_that_work_without_warning() -> None:
+    names: dict[str, object] = {}
+    exec("from promptflow.core import *\nfrom promptflow import *", names)
+
+    assert names["tool"] is tool
+    assert "PFClient" not in names
+
+
 def test_modules_are_reachable_as_attributes() -> None:
     import promptflow.contracts.types
 
