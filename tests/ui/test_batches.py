@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from promptflow_lite.records import Status
 from promptflow_lite.sdk.client import Client
+from promptflow_lite.sdk.resources import bundled
 from promptflow_lite.sdk.runs import RunRequest
 from promptflow_lite.sdk.studio import (
     BatchPlan,
@@ -154,7 +155,7 @@ def test_a_plan_makes_a_run_for_each_cell_and_repeat_and_judges_it(
 ) -> None:
     grid = GridRequest(variants={"second": ["short", "long"]}, repeat=2)
     accuracy = {"answer": "${run.outputs.answer}", "ground_truth": "${data.label}"}
-    judges = [EvaluationPlan(flow="evaluators/accuracy", mapping=accuracy)]
+    judges = [EvaluationPlan(flow=str(bundled("evaluators") / "accuracy"), mapping=accuracy)]
 
     result = run_plan(client, plan_of(two_steps, grid=grid, evaluations=judges), is_resumed=False, announce=str)
 

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from promptflow_lite.evals.stats.intervals import scipy_stats
 from promptflow_lite.records import RunRecord
 from promptflow_lite.sdk.client import Client
 from promptflow_lite.store.filters import RunFilter
@@ -51,6 +52,8 @@ class Comparisons:
         self._changed: OrderedDict[tuple[int, str, str], tuple[Comparison, list[RowResult]]] = OrderedDict()
         self._lock = threading.Lock()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="pfl-compare")
+        # Importing SciPy parses signatures, which fails now and then while another thread compiles a page.
+        scipy_stats()
 
     def start(self, names: Sequence[str]) -> ComparisonJob:
         """The comparison of runs and experiments as they are now; it begins at once unless it is there.
