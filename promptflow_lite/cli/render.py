@@ -116,7 +116,9 @@ def error(activity: str, failure: BaseException, *, debug: bool = False) -> None
     lines.append(f"  code: {known.code}")
     print("\n".join(lines), file=sys.stderr)
     if debug:
-        print(visible("".join(traceback.format_exception(failure))), end="", file=sys.stderr)
+        from promptflow_lite.connections import without_secrets
+
+        print(visible(without_secrets("".join(traceback.format_exception(failure)))), end="", file=sys.stderr)
 
     if settings.env_bool("PROMPTFLOW_STRUCTURE_EXCEPTION_OUTPUT"):
         print(to_json(error_to_dict(failure)), file=sys.stderr)

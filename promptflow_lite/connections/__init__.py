@@ -18,6 +18,7 @@ from promptflow_lite.connections.records import (
     to_record,
 )
 from promptflow_lite.connections.resolve import override_variable, resolve_connection
+from promptflow_lite.connections.secrets import secret_values, without_secrets
 from promptflow_lite.connections.services import (
     AzureAIServicesConnection,
     AzureContentSafetyConnection,
@@ -67,7 +68,9 @@ __all__ = [
     "public_from_record",
     "reencrypt_record",
     "resolve_connection",
+    "secret_values",
     "secrets_to_ask",
     "to_public",
     "to_record",
+    "without_secrets",
 ]

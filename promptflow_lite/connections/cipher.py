@@ -108,10 +108,14 @@ class Cipher:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         draft = self.path.with_name(f".{self.path.name}.{random_source.token_hex(8)}")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(b"\n".join(keys) + b"\n")
-            handle.flush()
-            os.fsync(handle.fileno())
+        try:
+            with os.fdopen(descriptor, "wb") as handle:
+                handle.write(b"\n".join(keys) + b"\n")
+                handle.flush()
+                os.fsync(handle.fileno())
+        except BaseException:
+            draft.unlink()
+            raise
 
         return draft
 

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from promptflow_lite.connections.model import Connection
+from promptflow_lite.connections.secrets import remember_secrets
 from promptflow_lite.errors import EnvironmentVariableNotFoundError
 from promptflow_lite.settings import environ
 
@@ -25,7 +26,9 @@ def resolve_connection(connection: Connection) -> Connection:
     for key, value in overrides.items():
         (secrets if connection.is_secret(key) else configs)[key] = value
 
-    return connection.copy_with(configs, secrets)
+    resolved = connection.copy_with(configs, secrets)
+    remember_secrets(resolved)
+    return resolved
 
 
 def override_variable(connection_name: str, key: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from promptflow_lite.connections import without_secrets
 from promptflow_lite.tracing import current_scope
 
 _lock = threading.Lock()
@@ -29,7 +30,7 @@ class _Tee:
 
         getattr(scope, self._attribute).append(text)
         if self.echo:
-            self._original.write(text)
+            self._original.write(without_secrets(text))
 
         return len(text)
 

@@ -18,6 +18,7 @@ from contextvars import copy_context
 from typing import Any
 
 from promptflow_lite._utils.jsonable import dumps_strict
+from promptflow_lite.connections import without_secrets
 from promptflow_lite.errors import (
     FlowOutputUnserializable,
     LineExecutionTimeoutError,
@@ -126,7 +127,7 @@ class DagExecutor:
         except Exception as error:  # one bad line is a value; it never takes the run down
             result.status = Status.FAILED
             result.exception = error
-            result.error = error_to_dict(error)
+            result.error = without_secrets(error_to_dict(error))
 
         result.usage = total_usage(result.nodes)
         result.end_time = time.time()

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from promptflow_lite.connections import Connection, ConnectionSource
+from promptflow_lite.connections import Connection, ConnectionSource, without_secrets
 from promptflow_lite.errors import (
     FlowEntryInitializationError,
     InvalidAggregationFunction,
@@ -116,7 +116,7 @@ class FlexExecutor(SingleCallExecutor):
                 output = run_coroutine(output)
         except Exception as error:  # any failure of user code becomes this line's record
             failure = self.failure(error)
-            close_span(span, token, error=error_to_dict(failure, include_debug_info=False))
+            close_span(span, token, error=without_secrets(error_to_dict(failure, include_debug_info=False)))
             raise failure from error
 
         close_span(span, token, output=None if is_stream(output) else output)
@@ -129,7 +129,7 @@ class FlexExecutor(SingleCallExecutor):
 
         name = name_of(self._function)
         return ScriptExecutionError(
-            f"Execution failure in {name!r}: ({type(error).__name__}) {error}",
+            without_secrets(f"Execution failure in {name!r}: ({type(error).__name__}) {error}"),
             message_format="Execution failure in '{node_name}'.",
             hint="The flow's own code raised it.",
             node_name=name,

@@ -12,6 +12,7 @@ from contextvars import copy_context
 from typing import Any
 
 from promptflow_lite._utils.clock import iso_utc
+from promptflow_lite.connections import without_secrets
 from promptflow_lite.errors import NodeTimeoutError, PromptflowException, ToolExecutionError, error_to_dict
 from promptflow_lite.records import NodeResult, Status
 from promptflow_lite.runtime.aio import iterate, run_coroutine
@@ -122,7 +123,7 @@ def _recorded(output: Any, result: NodeResult, scope: Scope) -> RecordingIterato
         result.end_time = time.time()
         if error is not None:
             result.status = Status.FAILED
-            result.error = error_to_dict(error)
+            result.error = without_secrets(error_to_dict(error))
 
         result.stdout = _stamped(scope.stdout, result.start_time)
         tell(result)
@@ -134,7 +135,7 @@ def _fail(result: NodeResult, node: PlannedNode, error: BaseException) -> None:
     failure = error if isinstance(error, PromptflowException) else tool_failure(node, error)
     result.status = Status.FAILED
     result.exception = failure
-    result.error = error_to_dict(failure)
+    result.error = without_secrets(error_to_dict(failure))
 
 
 def tool_failure(node: PlannedNode, error: BaseException) -> ToolExecutionError:
@@ -142,7 +143,7 @@ def tool_failure(node: PlannedNode, error: BaseException) -> ToolExecutionError:
     details = failure_details(error)
     at = f" at {details['filename']}:{details['lineno']}" if details["filename"] else ""
     failure = ToolExecutionError(
-        f"Execution failure in {node.name!r}: ({type(error).__name__}) {error}",
+        without_secrets(f"Execution failure in {node.name!r}: ({type(error).__name__}) {error}"),
         message_format="Execution failure in {node_name!r}.",
         hint=f"The tool raised it{at}.",
         module="__pf_main__",
@@ -159,13 +160,15 @@ def failure_details(error: BaseException) -> dict[str, Any]:
     last = frames[-1] if frames else None
     return {
         "type": type(error).__name__,
-        "message": str(error),
-        "traceback": "".join(
-            [
-                "Traceback (most recent call last):\n",
-                *traceback.format_list(frames),
-                *traceback.format_exception_only(error),
-            ]
+        "message": without_secrets(str(error)),
+        "traceback": without_secrets(
+            "".join(
+                [
+                    "Traceback (most recent call last):\n",
+                    *traceback.format_list(frames),
+                    *traceback.format_exception_only(error),
+                ]
+            )
         ),
         "filename": last.filename if last else None,
         "lineno": last.lineno if last else None,
@@ -181,7 +184,7 @@ def user_frames(error: BaseException) -> traceback.StackSummary:
 
 
 def _stamped(parts: list[str], start_time: float | None) -> str:
-    """Printed text with the time in front of each line, as the original records it."""
-    text = "".join(parts)
+    """Printed text with the time in front of each line, as the original records it, and without secrets."""
+    text = without_secrets("".join(parts))
     stamp = (iso_utc(start_time) or "")[:19] + "+0000"
     return "".join(f"[{stamp}] {line}" for line in text.splitlines(keepends=True))

@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from contextvars import copy_context
 from typing import Any
 
+from promptflow_lite.connections import without_secrets
 from promptflow_lite.errors import RunCanceledError, error_to_dict
 from promptflow_lite.flow import InputSpec
 from promptflow_lite.records import LineResult, Status
@@ -139,5 +140,5 @@ def is_stream(value: Any) -> bool:
 def _fail(result: LineResult, error: BaseException, status: Status) -> None:
     result.status = status
     result.exception = error
-    result.error = error_to_dict(error)
+    result.error = without_secrets(error_to_dict(error))
     result.end_time = time.time()

@@ -25,8 +25,9 @@ ALWAYS_IGNORED = (
     ".pytest_cache",
     ".ruff_cache",
 )
-SECRET_FILES = (".env",)
-"""Never copied: runs and images must not carry the author's keys."""
+EXAMPLE_SUFFIXES = (".example", ".sample", ".template")
+"""Of `.env` files that hold no keys and may be copied; runs and images must not carry the author's."""
+TEST_FOLDER = ".promptflow"
 IGNORE_FILES = (".amlignore", ".gitignore")
 
 
@@ -79,11 +80,19 @@ def flow_files(root: Path, *, skip: Collection[Path] = ()) -> Iterator[Path]:
         )
         for name in sorted(files):
             relative = (here / name).relative_to(root)
-            if name in SECRET_FILES:
+            if _is_private(relative):
                 continue
 
             if not rules.ignores(relative, is_folder=False) and (here / name).is_file():
                 yield relative
+
+
+def _is_private(relative: Path) -> bool:
+    """Whether a file holds keys, or what was said in tests of the flow."""
+    is_environment = relative.name == ".env" or (
+        relative.name.startswith(".env.") and relative.suffix not in EXAMPLE_SUFFIXES
+    )
+    return is_environment or (relative.parts[0] == TEST_FOLDER and relative.name != "flow.tools.json")
 
 
 def _write_flow_file(flow: Flow, target: Path) -> Path:

@@ -7,14 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from promptflow_lite._utils.jsonable import dumps, loads
-from promptflow_lite.connections import ConnectionSource
+from promptflow_lite.connections import ConnectionSource, secret_values
 from promptflow_lite.errors import PromptflowException
 from promptflow_lite.records import NodeResult, ServedRequest
 from promptflow_lite.records.data import node_from_data, node_to_data
 
 SCRUBBED = "**data_scrubbed**"
-_SHORTEST = 6
-"""Shorter values are words of everyday texts as often as they are secrets."""
 
 
 def secrets_of(connections: ConnectionSource) -> tuple[str, ...]:
@@ -26,10 +24,8 @@ def secrets_of(connections: ConnectionSource) -> tuple[str, ...]:
         except PromptflowException:  # a connection that cannot be resolved gives its secrets to nobody
             continue
 
-        values.update(
-            str(connection[key]) for key in connection.keys() if connection.is_secret(key) and connection[key]
-        )
-    return tuple(sorted((value for value in values if len(value) >= _SHORTEST), key=len, reverse=True))
+        values.update(secret_values(connection))
+    return tuple(sorted(values, key=len, reverse=True))
 
 
 def scrubber(secrets: Sequence[str]) -> Callable[[ServedRequest], ServedRequest] | None:
