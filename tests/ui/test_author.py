@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from promptflow_lite.flow import load_yaml
 from tests.support.flow_files import graph_flow
 from tests.support.studio import Studio, Watched
 
@@ -53,3 +54,67 @@ def test_nodes_show_their_real_state_while_the_flow_runs(
     card(author, "c", "Completed").wait_for()
     author.settle()
     assert author.page.locator('[data-cell="c"] .out-output').inner_text() == "start>a>c"
+
+
+def test_tools_flows_and_lists_come_from_the_palette_and_options_are_edited(
+    author: Watched, studio: Studio, workspace_folder: Path
+) -> None:
+    page, folder = author.page, graph_flow(workspace_folder / "chain", "a -> b")
+    graph_flow(workspace_folder / "helpers" / "inner", "deep")
+    page.goto(studio.url)
+    author.settle()
+    page.locator("[class*=st-key-open-][class*=chain] button").click()
+    page.wait_for_selector('.react-flow__node[data-id="b"]')
+    author.settle()
+
+    page.get_by_label("Add Tool").click()
+    page.get_by_label("Search tools").fill("serp")
+    page.keyboard.press("Enter")
+    page.locator('[data-cell="search"]').wait_for()
+    page.get_by_label("Add Sub-flow").click()
+    page.get_by_label("Choose a flow").get_by_role("button", name="inner").click()
+    page.locator('[data-cell="inner"]').wait_for()
+    author.settle()
+    assert page.get_by_label("inner input x", exact=True).count() == 1, "the inputs of the other flow are asked for"
+    page.locator('.react-flow__node[data-id="a"]').click()
+    author.settle()
+    page.get_by_label("Add For each").click()
+    page.locator('[data-cell="new_for_each"]').wait_for()
+    author.settle()
+
+    cell = page.locator('[data-cell="b"]')
+    cell.get_by_label("Options of b").click()
+    cell.get_by_label("Condition of b").fill("${a.output}")
+    cell.get_by_label("Condition of b").press("Enter")
+    author.settle()
+    cell.get_by_label("Compared value of b").fill("yes")
+    cell.get_by_label("Compared value of b").press("Enter")
+    author.settle()
+    page.locator('[data-cell="inner"]').get_by_label("Options of inner").click()
+    page.locator('[data-cell="inner"]').get_by_text("Aggregation").click()
+    author.settle()
+
+    nodes = {node["name"]: node for node in load_yaml(folder / "flow.dag.yaml").value["nodes"]}
+    assert nodes["search"]["source"] == {"type": "package", "tool": "promptflow.tools.serpapi.SerpAPI.search"}
+    assert nodes["inner"]["source"]["path"] == "../helpers/inner"
+    assert nodes["inner"]["aggregation"] is True
+    assert nodes["new_for_each"]["for_each"] == "${a.output}"
+    assert nodes["b"]["activate"] == {"when": "${a.output}", "is": "yes"}
+
+
+def test_keys_search_fit_and_explain_themselves(author: Watched, studio: Studio, workspace_folder: Path) -> None:
+    graph_flow(workspace_folder / "chain", "a -> b, b -> c")
+    open_author(studio, author)
+    page = author.page
+    page.locator(".react-flow__pane").click(position={"x": 5, "y": 200})
+
+    page.keyboard.press("?")
+    page.get_by_role("dialog", name="Keyboard shortcuts").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog", name="Keyboard shortcuts").wait_for(state="detached")
+    page.keyboard.press("/")
+    page.keyboard.type("c")
+    page.keyboard.press("Enter")
+    page.locator('[data-cell="c"].selected').wait_for()
+    author.settle()
+    assert page.locator('.react-flow__node[data-id="a"] .card.dimmed').count() == 1

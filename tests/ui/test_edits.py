@@ -81,6 +81,22 @@ def changed_lines(text: str) -> list[str]:
         ),
         ({"op": "disconnect", "source": "fetch", "target": "last"}, ["-      page: '${fetch.output}'"]),
         ({"op": "toggle", "node": "last", "key": "enable_cache"}, ["+    enable_cache: true"]),
+        ({"op": "toggle", "node": "last", "key": "aggregation"}, ["+    aggregation: true"]),
+        (
+            {"op": "set_activate", "node": "last", "when": "${fetch.output.kind}", "operator": "is", "value": "page"},
+            ["+    activate:", "+      when: ${fetch.output.kind}", "+      is: page"],
+        ),
+        (
+            {"op": "set_activate", "node": "last", "when": "${inputs.url}", "operator": "in", "value": "a, 2"},
+            ["+    activate:", "+      when: ${inputs.url}", "+      in:", "+        - a", "+        - 2"],
+        ),
+        ({"op": "set_activate", "node": "last", "when": ""}, []),
+        (
+            {"op": "set_field", "node": "last", "key": "for_each", "value": "${fetch.output}"},
+            ["+    for_each: ${fetch.output}"],
+        ),
+        ({"op": "set_field", "node": "last", "key": "concurrency", "value": "4"}, ["+    concurrency: 4"]),
+        ({"op": "set_field", "node": "last", "key": "for_each", "value": ""}, []),
     ],
 )
 def test_an_edit_changes_its_lines_and_no_others(op: dict[str, Any], expected: list[str]) -> None:
@@ -137,17 +153,75 @@ def test_deleting_a_node_clears_inputs_and_outputs_that_read_it() -> None:
         ({"op": "connect", "source": "last", "target": "fetch"}, "cycle"),
         ({"op": "connect", "source": "nobody", "target": "last"}, "no node"),
         ({"op": "rename", "node": "fetch", "name": "last"}, "already"),
-        ({"op": "rename", "node": "fetch", "name": "a.b"}, "usable"),
+        ({"op": "rename", "node": "fetch", "name": "a.b"}, "not a valid node name"),
         ({"op": "rename", "node": "fetch", "name": "inputs"}, "usable"),
         ({"op": "set_input", "node": "gone", "input": "a", "value": "b"}, "no node"),
         ({"op": "remove_variant", "node": "last", "variant": "v"}, "last variant"),
-        ({"op": "set_flow_input", "input": "a b", "key": "type", "value": "string"}, "usable"),
+        ({"op": "set_flow_input", "input": "a b", "key": "type", "value": "string"}, "not a valid input name"),
+        ({"op": "add", "kind": "tool", "tool": "no.such.tool"}, "not found"),
+        ({"op": "add", "kind": "for_each"}, "no list"),
+        ({"op": "set_field", "node": "last", "key": "name", "value": "x"}, "cannot be set"),
+        ({"op": "set_activate", "node": "last", "when": "${inputs.url}", "operator": "like"}, "unknown"),
         ({"op": "format_disk"}, "no edit"),
     ],
 )
 def test_an_edit_that_makes_no_sense_is_refused(op: dict[str, Any], reason: str) -> None:
     with pytest.raises(UserErrorException, match=reason):
         apply(project(), op)
+
+
+def test_a_package_tool_is_added_by_its_id() -> None:
+    edited = data(after({"op": "add", "kind": "tool", "tool": "promptflow.tools.serpapi.SerpAPI.search"}))
+
+    assert edited["nodes"][-1] == {
+        "name": "search",
+        "type": "python",
+        "source": {"type": "package", "tool": "promptflow.tools.serpapi.SerpAPI.search"},
+        "inputs": {},
+    }
+
+
+def test_a_package_tool_with_a_prompt_brings_its_first_prompt() -> None:
+    edited = after({"op": "add", "kind": "tool", "tool": "promptflow.tools.llm_vision.llm_vision"})
+    node = data(edited)["nodes"][-1]
+
+    assert (node["type"], node["source"]["type"]) == ("custom_llm", "package_with_prompt")
+    assert "image_input" in edited.sources[node["source"]["path"]]
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "kind"), [("../other-flow", "other_flow", "flow"), ("ask.prompty", "ask", "prompty")]
+)
+def test_a_sub_flow_is_a_node(path: str, name: str, kind: str) -> None:
+    node = data(after({"op": "add", "kind": "flow", "path": path, "after": "fetch"}))["nodes"][1]
+
+    assert (node["name"], node["type"], node["source"]["path"]) == (name, kind, path)
+
+
+def test_a_mapping_node_goes_over_the_output_of_the_selected_node() -> None:
+    edited = after({"op": "add", "kind": "for_each", "after": "fetch"})
+    node = data(edited)["nodes"][1]
+
+    assert (node["type"], node["for_each"], node["inputs"]) == ("python", "${fetch.output}", {"item": "${item}"})
+    assert ("fetch", node["name"]) in edited.graph().edges()
+
+
+def test_cutting_an_edge_clears_conditions_and_lists_as_well() -> None:
+    edited = after(
+        {"op": "set_activate", "node": "last", "when": "${fetch.output}", "value": "x"},
+        {"op": "set_field", "node": "last", "key": "for_each", "value": "${fetch.output}"},
+        {"op": "disconnect", "source": "fetch", "target": "last"},
+    )
+
+    assert {"activate", "for_each"}.isdisjoint(data(edited)["nodes"][1])
+    assert ("fetch", "last") not in edited.graph().edges()
+
+
+def test_an_output_keeps_what_else_it_declares() -> None:
+    current = Project(FLOW.replace("    type: string\n    ref", "    type: object\n    is_chat_output: true\n    ref"))
+    edited = data(apply(current, {"op": "set_output", "output": "answer", "value": "${fetch.output}"}))
+
+    assert edited["outputs"]["answer"] == {"type": "object", "is_chat_output": True, "reference": "${fetch.output}"}
 
 
 def test_an_edge_feeds_the_input_of_the_same_name_or_makes_one() -> None:
@@ -250,6 +324,11 @@ OPS = st.one_of(
         lambda s, t: {"op": "connect", "source": s, "target": t},
         st.sampled_from(["inputs", "fetch", "last", "new_llm", "new_python"]),
         st.sampled_from(["fetch", "last", "new_llm", "new_python", "outputs"]),
+    ),
+    st.builds(
+        lambda n, w: {"op": "set_activate", "node": n, "when": w, "value": "1"},
+        st.sampled_from(["fetch", "last", "new_llm"]),
+        st.sampled_from(["", "${inputs.url}", "${last.output}"]),
     ),
     st.builds(lambda n: {"op": "add_variant", "node": n}, st.sampled_from(["fetch", "last", "new_llm"])),
     st.builds(lambda n: {"op": "delete", "nodes": [n]}, st.sampled_from(["fetch", "last", "new_llm"])),

@@ -16,6 +16,7 @@ from promptflow_lite.sdk.studio import (
     MISSING,
     PromptflowException,
     canvas_data,
+    flow_choices,
     known_value,
     notebook_data,
     parse_value,
@@ -26,6 +27,7 @@ from promptflow_lite.sdk.studio import (
 
 VIEWS = ["Split", "Cells", "Graph", "YAML"]
 POLL_S = 0.4
+FLOWS_TTL_S = 20
 TEXT_STEP = 80
 """Characters of streamed text between two drawings of the page."""
 CELLS_HEIGHT = "calc(100vh - 138px)"
@@ -48,11 +50,13 @@ def on_op(state: AuthorState, op: Mapping[str, Any]) -> None:
         run_to(state, str(node))
     elif name == "open":
         state.selected, state.goto = node, f"screens/{op['page']}.py"
-    elif state.document.apply(op):
-        follow(state, op)
+    else:
+        before = set(state.document.graph.nodes)
+        if state.document.apply(op):
+            follow(state, op, before)
 
 
-def follow(state: AuthorState, op: Mapping[str, Any]) -> None:
+def follow(state: AuthorState, op: Mapping[str, Any], before: set[str]) -> None:
     """Keep results and selection in step with an edit."""
     name, node = op["op"], op.get("node")
     if name == "rename":
@@ -60,8 +64,7 @@ def follow(state: AuthorState, op: Mapping[str, Any]) -> None:
             state.results[op["name"]] = state.results.pop(str(node))
         state.selected = op["name"]
     elif name == "add":
-        names = list(state.document.graph.nodes)
-        state.selected = next((item for item in reversed(names) if item.startswith(f"new_{op['kind']}")), None)
+        state.selected = next((item for item in state.document.graph.nodes if item not in before), None)
     elif name == "delete":
         for gone in op["nodes"]:
             state.results.pop(gone, None)
@@ -215,7 +218,7 @@ def cells(state: AuthorState, height: str) -> None:
 def graph(state: AuthorState, height: str) -> None:
     """The flow as a graph."""
     document = state.document
-    data = canvas_data(document, state.live_results)
+    data = canvas_data(document, state.live_results, flows_to_add(document.folder))
     data |= {
         "selected": state.selected,
         "can_undo": document.can_undo,
@@ -223,6 +226,12 @@ def graph(state: AuthorState, height: str) -> None:
         "height": height,
     }
     canvas(data, key=f"canvas-{document.id}", on_op=lambda op: on_op(state, op))
+
+
+@st.cache_data(ttl=FLOWS_TTL_S, show_spinner=False)
+def flows_to_add(folder: Path) -> list[dict[str, str]]:
+    """Flows of the workspace that can be nodes."""
+    return flow_choices(folder, workspace().flows())
 
 
 def yaml_view(state: AuthorState) -> None:

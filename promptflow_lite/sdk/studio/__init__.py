@@ -48,6 +48,7 @@ from promptflow_lite.sdk.studio.models import (
     trial_flow,
     use_as_default,
 )
+from promptflow_lite.sdk.studio.palette import flow_choices
 from promptflow_lite.sdk.studio.reports import chart_rows, cost_rows, headline, report_html, score_rows, sentences
 from promptflow_lite.sdk.studio.served import Traffic, endpoints, served_names, trace_of_request, traffic
 from promptflow_lite.sdk.studio.tester import FlowTester, TestJob
@@ -111,6 +112,7 @@ __all__ = [
     "error_card",
     "estimate",
     "evaluators",
+    "flow_choices",
     "flow_graph",
     "gate_token",
     "headline",

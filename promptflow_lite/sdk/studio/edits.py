@@ -1,33 +1,37 @@
-"""Edits of a flow as pure functions: a project and an operation give the project after it.
+"""Gestures of the studio as pure functions: a project and a gesture give the project after it.
 
-Operations are what the canvas and the cells send, as plain mappings with a key `op`; the table at the end lists them.
+Gestures are what the canvas and the cells send, as plain mappings with a key `op`; the table at the end lists them.
+What they change in the flow's file is said in operations of `flow.edit`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from promptflow_lite._utils.jsonable import dumps, loads
 from promptflow_lite.errors import UserErrorException
-from promptflow_lite.flow import parse_yaml
-from promptflow_lite.flow.splice import replace_value
+from promptflow_lite.flow import edit, parse_yaml
 from promptflow_lite.sdk.studio.graph import Graph, GraphNode, as_reference, read_graph
 from promptflow_lite.sdk.studio.sources import parameters_of
+from promptflow_lite.tools.package import find_package_tool
 
 Op = Mapping[str, Any]
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
-_VARIANT = re.compile(r"[A-Za-z0-9_-]+\Z")
-_RESERVED = {"inputs", "outputs", "flow"}
+_RESERVED = {"inputs", "outputs", "flow", "item"}
 _STARTERS = {
     "llm": (".jinja2", "# system:\nYou are a helpful assistant.\n\n# user:\n"),
     "prompt": (".jinja2", ""),
     "python": (".py", "from promptflow.core import tool\n\n\n@tool\ndef {name}(text: str) -> str:\n    return text\n"),
+    "for_each": (
+        ".py",
+        "from promptflow.core import tool\n\n\n@tool\ndef {name}(item: str) -> str:\n    return item\n",
+    ),
 }
+"""Kind of a new node -> suffix and first text of its source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +48,22 @@ class Project:
 
 
 def apply(project: Project, op: Op, shown: Mapping[str, str] | None = None) -> Project:
-    """The project after one operation.
+    """The project after one gesture.
 
     Args:
         project: The texts before.
-        op: The operation.
+        op: The gesture.
         shown: Node name -> variant that is being edited.
 
     Raises:
-        UserErrorException: the operation makes no sense here; nothing is changed.
+        UserErrorException: the gesture makes no sense here; nothing is changed.
         FlowSyntaxError: the yaml cannot be parsed.
     """
-    edit = _EDITS.get(str(op.get("op")))
-    if edit is None:
+    gesture = _GESTURES.get(str(op.get("op")))
+    if gesture is None:
         raise UserErrorException(f"The studio knows no edit {op.get('op')!r}.")
 
-    return edit(_Context(project, dict(shown or {})), op)
+    return gesture(_Context(project, dict(shown or {})), op)
 
 
 def value_text(value: Any) -> str:
@@ -104,112 +108,123 @@ class _Context:
 
         return node
 
-    def edited(self, change: Callable[[Any], None]) -> Project:
-        """Change a copy of the parsed file; the text changes only where the copy differs."""
-        root = _copied(parse_yaml(self.project.yaml).value or {})
-        change(root)
-        return replace(self.project, yaml=replace_value(self.project.yaml, root))
-
-    def edited_body(self, node: GraphNode, change: Callable[[Any], None]) -> Project:
-        """Change the mapping that holds the node: its own, or its shown variant's."""
-        return self.edited(lambda root: change(_body(root, node)))
-
-
-def _entry(root: Any, name: str) -> Any:
-    return next(entry for entry in root["nodes"] if entry.get("name") == name)
-
-
-def _body(root: Any, node: GraphNode) -> Any:
-    if node.variant is None:
-        return _entry(root, node.name)
-
-    return root["node_variants"][node.name]["variants"][node.variant]["node"]
-
-
-def _mapping_in(parent: Any, key: str) -> Any:
-    """The mapping under a key, created (or made a mapping) where needed."""
-    if not isinstance(parent.get(key), dict) or not parent[key]:
-        parent[key] = {}
-
-    return parent[key]
+    def edited(self, *operations: edit.Op) -> Project:
+        """The project with operations applied to its yaml."""
+        text = self.project.yaml
+        for operation in operations:
+            text = edit.apply(text, operation)
+        return replace(self.project, yaml=text)
 
 
 # --- nodes ----------------------------------------------------------------------------------------------------------
 
 
 def _add(context: _Context, op: Op) -> Project:
-    kind = str(op.get("kind"))
+    kind, after = str(op.get("kind")), op.get("after")
+    graph = context.graph()
+    after = after if after in graph.nodes else None
+    if kind == "tool":
+        return _add_tool(context, op, after)
+
+    if kind == "flow":
+        return _add_flow(context, op, after)
+
     if kind not in _STARTERS:
         raise UserErrorException(f"The studio cannot add a node of kind {kind!r}.")
 
-    graph = context.graph()
-    name = str(op.get("name") or _free_name(f"new_{kind}", [*graph.nodes, *_RESERVED]))
-    _check_name(name, graph)
+    name = _new_name(context, op, f"new_{kind}")
     suffix, starter = _STARTERS[kind]
     path = _free_path(context.project, name, suffix)
-    entry: dict[str, Any] = {"name": name, "type": kind, "source": {"type": "code", "path": path}, "inputs": {}}
+    body = {"name": name, "type": kind, "source": {"type": "code", "path": path}, **_first_body(kind, graph, after)}
+    added = context.edited(edit.AddNode(body, after))
+    return replace(added, sources={**added.sources, path: starter.replace("{name}", name)})
+
+
+def _first_body(kind: str, graph: Graph, after: str | None) -> dict[str, Any]:
     if kind == "llm":
-        entry["inputs"] = {"temperature": 0, "max_tokens": 256}
-        entry["api"] = "chat"
+        return {"inputs": {"temperature": 0, "max_tokens": 256}, "api": "chat"}
 
-    def change(root: Any) -> None:
-        nodes = root.get("nodes")
-        if not nodes:
-            root["nodes"] = []
+    if kind == "for_each":
+        return {"type": "python", "for_each": _list_to_map(graph, after), "inputs": {"item": "${item}"}}
 
-        after = op.get("after")
-        names = [item.get("name") for item in root["nodes"]]
-        root["nodes"].insert(names.index(after) + 1 if after in names else len(names), entry)
+    return {"inputs": {}}
 
-    edited = context.edited(change)
-    return replace(edited, sources={**edited.sources, path: starter.replace("{name}", name)})
+
+def _list_to_map(graph: Graph, after: str | None) -> str:
+    """The list that a new mapping node goes over: the selected node's output, or an input of the flow."""
+    if after is not None:
+        return f"${{{after}.output}}"
+
+    lists = [name for name, spec in graph.inputs.items() if spec.get("type") == "list"]
+    if not lists:
+        raise UserErrorException(
+            "There is no list to map over.", hint="Select the node that gives it, or add a flow input of type list."
+        )
+
+    return f"${{inputs.{lists[0]}}}"
+
+
+def _add_tool(context: _Context, op: Op, after: str | None) -> Project:
+    tool = str(op.get("tool"))
+    metadata = find_package_tool(tool)
+    name = _new_name(context, op, str(metadata["function"]))
+    source = {"type": "package", "tool": tool}
+    if metadata.get("type") != "custom_llm":
+        return context.edited(edit.AddNode({"name": name, "type": "python", "source": source, "inputs": {}}, after))
+
+    path = _free_path(context.project, name, ".jinja2")
+    source = {"type": "package_with_prompt", "tool": tool, "path": path}
+    added = context.edited(edit.AddNode({"name": name, "type": "custom_llm", "source": source, "inputs": {}}, after))
+    return replace(added, sources={**added.sources, path: str(metadata.get("default_prompt") or "")})
+
+
+def _add_flow(context: _Context, op: Op, after: str | None) -> Project:
+    path = PurePosixPath(str(op.get("path")))
+    name = _new_name(context, op, re.sub(r"\W", "_", path.stem))
+    kind = "prompty" if path.suffix == ".prompty" else "flow"
+    return context.edited(
+        edit.AddNode({"name": name, "type": kind, "source": {"type": "code", "path": str(path)}, "inputs": {}}, after)
+    )
 
 
 def _delete(context: _Context, op: Op) -> Project:
-    gone = {str(name) for name in op.get("nodes") or []}
-
-    def change(root: Any) -> None:
-        for index in reversed(range(len(root.get("nodes") or []))):
-            if root["nodes"][index].get("name") in gone:
-                del root["nodes"][index]
-
-        for name in gone & set(root.get("node_variants") or {}):
-            del root["node_variants"][name]
-
-        if "node_variants" in root and not root["node_variants"]:
-            del root["node_variants"]
-
-        for body in _bodies(root):
-            _drop_references(body, gone)
-        _drop_outputs(root, gone)
-
-    return context.edited(change)
+    gone = [str(name) for name in op.get("nodes") or []]
+    known = context.graph().nodes
+    return context.edited(*(edit.DeleteNode(name, clear_references=True) for name in gone if name in known))
 
 
 def _rename(context: _Context, op: Op) -> Project:
-    node, name = context.node(op), str(op.get("name"))
-    _check_name(name, context.graph())
-    pattern = re.compile(r"\$\{\s*" + re.escape(node.name) + r"(?=[.}\[\s])")
-
-    def change(root: Any) -> None:
-        _entry(root, node.name)["name"] = name
-        if node.name in (root.get("node_variants") or {}):
-            _rename_key(root["node_variants"], node.name, name)
-        _replace_text(root, lambda text: pattern.sub("${" + name, text) if as_reference(text) else text)
-
-    return context.edited(change)
+    name = str(op.get("name"))
+    _refuse_reserved(name)
+    return context.edited(edit.RenameNode(context.node(op).name, name))
 
 
 def _toggle(context: _Context, op: Op) -> Project:
-    key = str(op.get("key"))
+    node, key = context.node(op), str(op.get("key"))
+    return context.edited(edit.SetNodeField(node.name, key, None if node.body.get(key) else True, node.variant))
 
-    def change(body: Any) -> None:
-        if body.get(key):
-            del body[key]
-        else:
-            body[key] = True
 
-    return context.edited_body(context.node(op), change)
+def _set_field(context: _Context, op: Op) -> Project:
+    """Set an option such as `for_each` or `concurrency`; an empty text removes it."""
+    node = context.node(op)
+    value = _typed(op.get("value"))
+    return context.edited(
+        edit.SetNodeField(node.name, str(op.get("key")), None if value == "" else value, node.variant)
+    )
+
+
+def _set_activate(context: _Context, op: Op) -> Project:
+    """Set when a node runs; without a reference to look at it runs always."""
+    node = context.node(op)
+    when = str(op.get("when") or "").strip()
+    operator = str(op.get("operator") or "is")
+    if not when:
+        return context.edited(edit.SetActivate(node.name, variant=node.variant))
+
+    value = _typed(op.get("value"))
+    if operator in ("in", "not_in") and not isinstance(value, list):
+        value = [_typed(part.strip()) for part in str(value).split(",")]
+    return context.edited(edit.SetActivate(node.name, when, value, operator, node.variant))
 
 
 # --- edges ----------------------------------------------------------------------------------------------------------
@@ -231,61 +246,57 @@ def _connect(context: _Context, op: Op) -> Project:
     if source == "inputs":
         return _connect_input(context, graph, node, str(name) if name else None)
 
-    if source not in graph.nodes:
-        raise UserErrorException(f"There is no node {source!r}.")
-
-    return _set_input(context, {"node": target, "input": str(name or source), "value": f"${{{source}.output}}"})
+    return context.edited(edit.Connect(source, target, str(name or source), variant=node.variant))
 
 
 def _connect_input(context: _Context, graph: Graph, node: GraphNode, name: str | None) -> Project:
     candidates = [input_name for input_name in graph.inputs if input_name not in node.inputs]
     chosen = name if name in graph.inputs or not candidates else candidates[0]
     chosen = chosen or name or "text"
-    edited = context.project
-    if chosen not in graph.inputs:
-        edited = _set_flow_input(context, {"input": chosen, "key": "type", "value": "string"})
-
-    return _set_input(
-        _Context(edited, context.shown),
-        {"node": node.name, "input": name or chosen, "value": f"${{inputs.{chosen}}}"},
-    )
+    declare = [] if chosen in graph.inputs else [edit.SetInput(chosen, {"type": "string"})]
+    return context.edited(*declare, edit.Connect(f"inputs.{chosen}", node.name, name or chosen, variant=node.variant))
 
 
 def _disconnect(context: _Context, op: Op) -> Project:
     source, target = str(op.get("source")), str(op.get("target"))
+    graph = context.graph()
+    names = graph.edges().get((source, target), [])
     if target == "outputs":
-        return context.edited(lambda root: _drop_outputs(root, {source}))
+        return context.edited(*(edit.DeleteOutput(name) for name in names))
 
-    return context.edited_body(context.node({"node": target}), lambda body: _drop_references(body, {source}))
+    node = context.node({"node": target})
+    options = {
+        "for_each": edit.SetNodeField(target, "for_each", None, node.variant),
+        "activate": edit.SetActivate(target, variant=node.variant),
+    }
+    return context.edited(*(options.get(name) or edit.ClearNodeInput(target, name, node.variant) for name in names))
 
 
 # --- inputs of nodes ------------------------------------------------------------------------------------------------
 
 
 def _set_input(context: _Context, op: Op) -> Project:
-    node, name, value = context.node(op), str(op.get("input")), op.get("value")
+    node, name = context.node(op), str(op.get("input"))
     if not name.strip():
         raise UserErrorException("An input needs a name.")
 
-    return context.edited_body(node, lambda body: _mapping_in(body, "inputs").update({name: _typed(value)}))
+    return context.edited(edit.SetNodeInput(node.name, name, _typed(op.get("value")), node.variant))
 
 
 def _remove_input(context: _Context, op: Op) -> Project:
-    def change(body: Any) -> None:
-        (body.get("inputs") or {}).pop(str(op.get("input")), None)
+    node, name = context.node(op), str(op.get("input"))
+    if name not in node.inputs:
+        return context.project
 
-    return context.edited_body(context.node(op), change)
+    return context.edited(edit.ClearNodeInput(node.name, name, node.variant))
 
 
 def _set_connection(context: _Context, op: Op) -> Project:
-    def change(body: Any) -> None:
-        if op.get("connection"):
-            body["connection"] = op["connection"]
-        else:
-            body.pop("connection", None)
-            body.pop("provider", None)
-
-    return context.edited_body(context.node(op), change)
+    node, connection = context.node(op), op.get("connection") or None
+    operations = [edit.SetNodeField(node.name, "connection", connection, node.variant)]
+    if connection is None:
+        operations.append(edit.SetNodeField(node.name, "provider", None, node.variant))
+    return context.edited(*operations)
 
 
 def _set_text(context: _Context, op: Op) -> Project:
@@ -314,58 +325,33 @@ def _set_text(context: _Context, op: Op) -> Project:
 
 
 def _add_variant(context: _Context, op: Op) -> Project:
+    """Add a copy of the node, or of its variant on display, with a source of its own."""
     node = context.node(op)
     names = node.variants or ["variant_0"]
     name = str(op.get("name") or _free_name("variant_1", names, start=len(names)))
-    if not _VARIANT.match(name) or name in names:
-        raise UserErrorException(f"{name!r} is no free name of a variant.", hint="Use letters, digits, '_' and '-'.")
-
-    body = {key: value for key, value in node.body.items() if key not in ("name", "use_variants")}
-    copy = dict(body)
+    copy = {key: value for key, value in node.body.items() if key not in ("name", "use_variants")}
     sources = dict(context.project.sources)
-    if node.source in sources and node.source is not None:
+    if node.source is not None and node.source in sources:
         file = PurePosixPath(node.source)
         path = _free_path(context.project, f"{node.name}__{name}", file.suffix, folder=file.parent)
-        copy["source"] = {**body["source"], "path": path}
+        copy["source"] = {**copy["source"], "path": path}
         sources[path] = sources[node.source]
 
-    def change(root: Any) -> None:
-        if not node.variants:
-            _make_variants(root, node, body)
-
-        root["node_variants"][node.name]["variants"][name] = {"node": copy}
-
-    return replace(context.edited(change), sources=sources)
-
-
-def _make_variants(root: Any, node: GraphNode, body: dict[str, Any]) -> None:
-    entry = _entry(root, node.name)
-    moved = {key: entry.pop(key) for key in list(entry) if key != "name"}
-    entry["use_variants"] = True
-    group = {"default_variant_id": "variant_0", "variants": {"variant_0": {"node": moved}}}
-    _mapping_in(root, "node_variants")[node.name] = group
+    return replace(context.edited(edit.AddVariant(node.name, name, copy)), sources=sources)
 
 
 def _remove_variant(context: _Context, op: Op) -> Project:
     node, name = context.node(op), str(op.get("variant"))
-    if name not in node.variants or len(node.variants) < 2:
+    others = [variant for variant in node.variants if variant != name]
+    if not others:
         raise UserErrorException("The last variant of a node cannot be removed.", hint="Delete the node instead.")
 
-    def change(root: Any) -> None:
-        group = root["node_variants"][node.name]
-        del group["variants"][name]
-        if group.get("default_variant_id") == name:
-            group["default_variant_id"] = next(iter(group["variants"]))
-
-    return context.edited(change)
+    promote = [edit.SetDefaultVariant(node.name, others[0])] if name == node.default_variant else []
+    return context.edited(*promote, edit.DeleteVariant(node.name, name))
 
 
 def _set_default_variant(context: _Context, op: Op) -> Project:
-    node, name = context.node(op), str(op.get("variant"))
-    if name not in node.variants:
-        raise UserErrorException(f"{node.name!r} has no variant {name!r}.")
-
-    return context.edited(lambda root: root["node_variants"][node.name].update(default_variant_id=name))
+    return context.edited(edit.SetDefaultVariant(context.node(op).name, str(op.get("variant"))))
 
 
 # --- inputs and outputs of the flow ---------------------------------------------------------------------------------
@@ -373,77 +359,49 @@ def _set_default_variant(context: _Context, op: Op) -> Project:
 
 def _set_flow_input(context: _Context, op: Op) -> Project:
     name, key, value = str(op.get("input")), str(op.get("key")), op.get("value")
-    if not _NAME.match(name):
-        raise UserErrorException(f"{name!r} is no usable input name.", hint="Use letters, digits and '_'.")
-
-    def change(root: Any) -> None:
-        spec = _mapping_in(_mapping_in(root, "inputs"), name)
-        if key == "default" and value == "":
-            spec.pop("default", None)
-        else:
-            spec[key] = value if key == "type" else _default_of(spec.get("type"), value)
-        if "type" not in spec:
-            spec["type"] = "string"
-
-    return context.edited(change)
-
-
-def _default_of(type_: Any, value: Any) -> Any:
-    return value if type_ == "string" else _typed(value)
+    spec = {"type": "string", **context.graph().inputs.get(name, {})}
+    if key == "type":
+        spec["type"] = value
+    elif value == "":
+        spec.pop("default", None)
+    else:
+        spec["default"] = value if spec["type"] == "string" else _typed(value)
+    return context.edited(edit.SetInput(name, spec))
 
 
 def _rename_flow_input(context: _Context, op: Op) -> Project:
-    before, name = str(op.get("input")), str(op.get("name"))
-    graph = context.graph()
-    if not _NAME.match(name) or name in graph.inputs:
-        raise UserErrorException(f"{name!r} is no free input name.", hint="Use letters, digits and '_'.")
-
-    old = {f"${{inputs.{before}}}", f"${{flow.{before}}}"}
-
-    def change(root: Any) -> None:
-        _rename_key(root["inputs"], before, name)
-        _replace_text(root, lambda text: f"${{inputs.{name}}}" if text in old else text)
-
-    return context.edited(change)
+    return context.edited(edit.RenameInput(str(op.get("input")), str(op.get("name"))))
 
 
 def _remove_flow_input(context: _Context, op: Op) -> Project:
-    name = str(op.get("input"))
-
-    def change(root: Any) -> None:
-        (root.get("inputs") or {}).pop(name, None)
-
-    return context.edited(change)
+    return context.edited(edit.DeleteInput(str(op.get("input"))))
 
 
 def _set_output(context: _Context, op: Op) -> Project:
-    name, value = str(op.get("output")), str(op.get("value"))
-
-    def change(root: Any) -> None:
-        spec = _mapping_in(_mapping_in(root, "outputs"), name)
-        if "type" not in spec:
-            spec["type"] = "string"
-        spec["reference"] = value
-
-    return context.edited(change)
+    name = str(op.get("output"))
+    declared = (parse_yaml(context.project.yaml).value or {}).get("outputs") or {}
+    before = declared.get(name)
+    spec = before if isinstance(before, dict) else {}
+    return context.edited(edit.SetOutput(name, {"type": "string", **spec, "reference": str(op.get("value"))}))
 
 
 def _remove_output(context: _Context, op: Op) -> Project:
-    def change(root: Any) -> None:
-        (root.get("outputs") or {}).pop(str(op.get("output")), None)
-
-    return context.edited(change)
+    return context.edited(edit.DeleteOutput(str(op.get("output"))))
 
 
 # --- small parts ----------------------------------------------------------------------------------------------------
 
 
-def _check_name(name: str, graph: Graph) -> None:
-    if not _NAME.match(name) or name in _RESERVED:
-        raise UserErrorException(f"{name!r} is no usable node name.", hint="Use letters, digits and '_'.")
+def _refuse_reserved(name: str) -> None:
+    if name in _RESERVED:
+        raise UserErrorException(f"{name!r} is no usable node name.", hint="It means something else in references.")
 
-    if name in graph.nodes:
-        raise UserErrorException(f"There is a node {name!r} already.", hint="Choose another name.")
+
+def _new_name(context: _Context, op: Op, stem: str) -> str:
+    """The name that a gesture asks for, or a free one."""
+    name = str(op.get("name") or _free_name(stem, [*context.graph().nodes, *_RESERVED]))
+    _refuse_reserved(name)
+    return name
 
 
 def _free_name(stem: str, taken: list[str], *, start: int = 2) -> str:
@@ -464,70 +422,13 @@ def _typed(value: Any) -> Any:
     return parse_value(value) if isinstance(value, str) else value
 
 
-def _copied(value: Any) -> Any:
-    """A copy in which what an alias repeats is separate."""
-    if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
-
-    return [_copied(item) for item in value] if isinstance(value, list) else value
-
-
-def _bodies(root: Any) -> Iterator[Any]:
-    yield from root.get("nodes") or []
-    for group in (root.get("node_variants") or {}).values():
-        for variant in (group.get("variants") or {}).values():
-            if isinstance(variant.get("node"), dict):
-                yield variant["node"]
-
-
-def _reads(value: Any, sources: set[str]) -> bool:
-    reference = as_reference(value)
-    if reference is None:
-        return False
-
-    return ("inputs" if reference.kind == "input" else reference.name) in sources
-
-
-def _drop_references(body: Any, sources: set[str]) -> None:
-    inputs = body.get("inputs") or {}
-    for name in [name for name, value in inputs.items() if _reads(value, sources)]:
-        del inputs[name]
-
-    if _reads(body.get("for_each"), sources):
-        del body["for_each"]
-
-    if isinstance(body.get("activate"), dict) and _reads(body["activate"].get("when"), sources):
-        del body["activate"]
-
-
-def _drop_outputs(root: Any, sources: set[str]) -> None:
-    outputs = root.get("outputs") or {}
-    for name in [name for name, spec in outputs.items() if _reads((spec or {}).get("reference"), sources)]:
-        del outputs[name]
-
-
-def _rename_key(mapping: Any, before: str, name: str) -> None:
-    items = [(name if key == before else key, value) for key, value in mapping.items()]
-    mapping.clear()
-    mapping.update(items)
-
-
-def _replace_text(value: Any, rewrite: Callable[[str], str]) -> None:
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in list(items):
-        if isinstance(item, str):
-            new = rewrite(item)
-            if new != item:
-                value[key] = new
-        else:
-            _replace_text(item, rewrite)
-
-
-_EDITS: dict[str, Callable[[_Context, Op], Project]] = {
+_GESTURES: dict[str, Callable[[_Context, Op], Project]] = {
     "add": _add,
     "delete": _delete,
     "rename": _rename,
     "toggle": _toggle,
+    "set_field": _set_field,
+    "set_activate": _set_activate,
     "connect": _connect,
     "disconnect": _disconnect,
     "set_input": _set_input,
@@ -543,6 +444,3 @@ _EDITS: dict[str, Callable[[_Context, Op], Project]] = {
     "set_output": _set_output,
     "remove_output": _remove_output,
 }
-
-OPERATIONS = frozenset(_EDITS)
-"""Operations that change files."""

@@ -28,9 +28,20 @@ class GraphNode:
     variant: str | None = None
     default_variant: str | None = None
     is_aggregation: bool = False
-    is_conditional: bool = False
     is_mapped: bool = False
     is_cached: bool = False
+
+    @property
+    def activate(self) -> dict[str, Any] | None:
+        """Its condition."""
+        found = self.body.get("activate")
+        return found if isinstance(found, dict) else None
+
+    @property
+    def tool(self) -> str | None:
+        """The package tool that it calls."""
+        found = _mapping(self.body.get("source")).get("tool")
+        return found if isinstance(found, str) else None
 
     def references(self) -> Iterator[tuple[str, Reference]]:
         """Input name and reference; `activate` and `for_each` under those names."""
@@ -39,10 +50,7 @@ class GraphNode:
             if reference is not None:
                 yield name, reference
 
-        activate = self.body.get("activate")
-        candidates = {"for_each": self.body.get("for_each")}
-        if isinstance(activate, Mapping):
-            candidates["activate"] = activate.get("when")
+        candidates = {"for_each": self.body.get("for_each"), "activate": (self.activate or {}).get("when")}
 
         for name, value in candidates.items():
             found = as_reference(value)
@@ -148,7 +156,6 @@ def _node(entry: dict[str, Any], group: dict[str, Any], shown: str | None) -> Gr
         variant=variant,
         default_variant=default if entry.get("use_variants") else None,
         is_aggregation=bool(body.get("aggregation") or body.get("reduce")),
-        is_conditional=isinstance(body.get("activate"), dict),
         is_mapped="for_each" in body,
         is_cached=bool(body.get("enable_cache")),
     )

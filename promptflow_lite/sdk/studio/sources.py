@@ -9,7 +9,15 @@ from functools import lru_cache
 from promptflow_lite.errors import PromptflowException
 from promptflow_lite.flow import check_template, template_variables
 
-LANGUAGES = {".py": "python", ".jinja2": "jinja", ".md": "markdown", ".yaml": "yaml", ".yml": "yaml", ".json": "json"}
+LANGUAGES = {
+    ".py": "python",
+    ".jinja2": "jinja",
+    ".prompty": "jinja",
+    ".md": "markdown",
+    ".yaml": "yaml",
+    ".yml": "yaml",
+    ".json": "json",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +27,10 @@ class Parameter:
     name: str
     type: str = ""
     is_required: bool = True
+    is_shown: bool = True
+    """Whether it has a row even while nothing is set."""
+    options: tuple[str, ...] = ()
+    """The values to choose from; any when there are none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,11 @@ from typing import Any
 from promptflow_lite._utils.jsonable import dumps
 from promptflow_lite.errors import PromptflowException
 from promptflow_lite.flow import INPUT_TYPES, Problem, render_template, resolve_path
+from promptflow_lite.flow.dag import OPERATORS
 from promptflow_lite.sdk.studio.document import FlowDocument
 from promptflow_lite.sdk.studio.edits import value_text
 from promptflow_lite.sdk.studio.graph import Graph, GraphNode, as_reference
+from promptflow_lite.sdk.studio.palette import flow_parameters, tool_choices, tool_parameters
 from promptflow_lite.sdk.studio.sources import Mark, Parameter, language_of, marks_of, parameters_of
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -26,12 +28,13 @@ _SETTINGS = {
 }
 
 
-def canvas_data(document: FlowDocument, results: Results) -> dict[str, Any]:
+def canvas_data(document: FlowDocument, results: Results, flows: list[dict[str, str]] | None = None) -> dict[str, Any]:
     """Nodes and edges for the canvas.
 
     Args:
         document: The flow.
         results: The last outcomes, or how far the nodes are.
+        flows: Flows to offer as nodes.
     """
     graph = document.graph
     problems = problems_by_node(document)
@@ -48,7 +51,7 @@ def canvas_data(document: FlowDocument, results: Results) -> dict[str, Any]:
                 **_run_facts(result),
                 "variants": len(node.variants),
                 "problems": len(problems.get(node.name, [])),
-                "conditional": node.is_conditional,
+                "conditional": node.activate is not None,
                 "for_each": node.is_mapped,
                 "free": free_inputs(document, node),
             }
@@ -67,7 +70,13 @@ def canvas_data(document: FlowDocument, results: Results) -> dict[str, Any]:
         }
         for (source, target), names in graph.edges().items()
     ]
-    return {"nodes": nodes, "edges": edges, "direction": document.layout.direction}
+    return {
+        "nodes": nodes,
+        "edges": edges,
+        "direction": document.layout.direction,
+        "tools": tool_choices(),
+        "flows": flows or [],
+    }
 
 
 def notebook_data(
@@ -87,7 +96,10 @@ def notebook_data(
     """
     graph = document.graph
     problems = problems_by_node(document)
-    cells = [_cell(document, node, results, inputs, problems.get(node.name, [])) for node in graph.nodes.values()]
+    cells = [
+        _cell(document, node, results, inputs, problems.get(node.name, []), connections or [])
+        for node in graph.nodes.values()
+    ]
     return {
         "mode": "notebook",
         "cells": cells,
@@ -102,6 +114,7 @@ def notebook_data(
         ],
         "outputs": [{"name": name, "reference": value_text(text)} for name, text in graph.outputs.items()],
         "types": list(INPUT_TYPES),
+        "operators": list(OPERATORS),
         "references": references(graph),
         "connections": connections or [],
     }
@@ -125,18 +138,26 @@ def references(graph: Graph) -> list[str]:
 
 def note_of(node: GraphNode) -> str:
     """The kind of a node as shown."""
-    kind = {"custom_llm": "llm", "tool": "package tool", "flow": "sub-flow"}.get(node.kind, node.kind)
+    kind = {"custom_llm": "llm tool", "tool": "package tool", "flow": "sub-flow"}.get(node.kind, node.kind)
     return f"{kind}, aggregation" if node.is_aggregation else kind
 
 
 def parameters(document: FlowDocument, node: GraphNode) -> list[Parameter]:
     """The inputs that the node's source asks for."""
-    return parameters_of(node.kind, document.project.sources.get(node.source or "", ""))
+    if node.kind in ("flow", "prompty"):
+        return flow_parameters(document.folder / (node.source or ""))
+
+    declared = parameters_of(node.kind, document.project.sources.get(node.source or "", ""))
+    return declared + tool_parameters(node.tool) if node.tool else declared
 
 
 def free_inputs(document: FlowDocument, node: GraphNode) -> list[str]:
     """Inputs that the source asks for and nothing feeds."""
-    return [parameter.name for parameter in parameters(document, node) if node.inputs.get(parameter.name) in (None, "")]
+    return [
+        parameter.name
+        for parameter in parameters(document, node)
+        if parameter.is_shown and node.inputs.get(parameter.name) in (None, "")
+    ]
 
 
 def problems_by_node(document: FlowDocument) -> dict[str, list[Problem]]:
@@ -173,7 +194,7 @@ def rendered_prompt(document: FlowDocument, node: GraphNode, results: Results, i
         found = known_value(value, results, inputs)
         if found is not MISSING:
             values[name] = found
-    if any(parameter.name not in values for parameter in parameters(document, node)):
+    if any(parameter.name not in values for parameter in parameters_of(node.kind, template)):
         return None
 
     try:
@@ -230,6 +251,7 @@ def _cell(
     results: Results,
     inputs: Mapping[str, Any],
     problems: list[Problem],
+    connections: list[str],
 ) -> dict[str, Any]:
     result = results.get(node.name, {})
     source = document.project.sources.get(node.source or "")
@@ -248,13 +270,17 @@ def _cell(
         "text": source,
         "lints": _lints(language, source or "", problems, node),
         "suggestions": _suggestions(document.graph, node),
-        "inputs": _input_rows(document, node),
+        "inputs": _input_rows(document, node, connections),
+        "addable": [parameter.name for parameter in parameters(document, node) if parameter.name not in node.inputs],
         "connection": node.body.get("connection"),
         "api": node.body.get("api"),
         "variants": node.variants,
         "variant": node.variant,
         "default_variant": node.default_variant,
-        "activate": _activate_text(node),
+        "activate": _activate(node),
+        "for_each": value_text(node.body.get("for_each")),
+        "concurrency": value_text(node.body.get("concurrency")),
+        "aggregation": node.is_aggregation,
         "output": output,
         "output_language": output_language,
         "error": _error(node, result, problems),
@@ -285,10 +311,14 @@ def _suggestions(graph: Graph, node: GraphNode) -> list[dict[str, str]]:
     return bound + [{"label": name, "detail": detail} for name, detail in offered if name not in names]
 
 
-def _input_rows(document: FlowDocument, node: GraphNode) -> list[dict[str, Any]]:
-    declared = {parameter.name: parameter for parameter in parameters(document, node)}
-    is_template = node.kind in ("llm", "prompt", "custom_llm")
-    rows = [_input_row(name, node.inputs.get(name), parameter) for name, parameter in declared.items()]
+def _input_rows(document: FlowDocument, node: GraphNode, connections: list[str]) -> list[dict[str, Any]]:
+    declared = {
+        parameter.name: parameter
+        for parameter in parameters(document, node)
+        if parameter.is_shown or parameter.name in node.inputs
+    }
+    is_template = node.kind in ("llm", "prompt")
+    rows = [_input_row(name, node.inputs.get(name), parameter, connections) for name, parameter in declared.items()]
     for name, value in node.inputs.items():
         if name not in declared:
             is_setting = is_template and as_reference(value) is None
@@ -297,24 +327,26 @@ def _input_rows(document: FlowDocument, node: GraphNode) -> list[dict[str, Any]]
     return rows
 
 
-def _input_row(name: str, value: Any, parameter: Parameter) -> dict[str, Any]:
+def _input_row(name: str, value: Any, parameter: Parameter, connections: list[str]) -> dict[str, Any]:
     is_missing = value in (None, "") and parameter.is_required
     kind = "missing" if is_missing else _kind(value)
     type_ = "" if parameter.type == "string" else parameter.type
-    return {"name": name, "value": value_text(value), "kind": kind, "type": type_}
+    row = {"name": name, "value": value_text(value), "kind": kind, "type": type_}
+    options = connections if parameter.type == "connection" else list(parameter.options)
+    return {**row, "options": ["", *options]} if options and kind != "reference" else row
 
 
 def _kind(value: Any) -> str:
     return "reference" if as_reference(value) else "literal"
 
 
-def _activate_text(node: GraphNode) -> str:
-    activate = node.body.get("activate")
-    if not isinstance(activate, dict):
-        return ""
+def _activate(node: GraphNode) -> dict[str, str] | None:
+    activate = node.activate
+    if activate is None:
+        return None
 
-    condition = next(((key, value) for key, value in activate.items() if key != "when"), ("is", ""))
-    return f"{activate.get('when')} {condition[0]} {value_text(condition[1])}"
+    operator, value = next(((key, value) for key, value in activate.items() if key != "when"), ("is", ""))
+    return {"when": value_text(activate.get("when")), "operator": str(operator), "value": value_text(value)}
 
 
 def _error(node: GraphNode, result: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ interface CellProps {
   readonly: boolean;
   unsent: boolean;
   connections: string[];
+  operators: string[];
   emit: Emit;
 }
 
@@ -41,10 +42,6 @@ function Menu({ cell, emit, close }: { cell: Cell; emit: Emit; close: () => void
       <button role="menuitem" className="plain" onClick={choose({ op: "open", page: "variants" })}>
         <Icon name="branch" />
         Compare variants
-      </button>
-      <button role="menuitem" className="plain" onClick={choose({ op: "toggle", key: "enable_cache" })}>
-        <Icon name={cell.cached ? "close" : "repeat"} />
-        {cell.cached ? "Stop caching" : "Cache its results"}
       </button>
       <button role="menuitem" className="plain danger" onClick={choose({ op: "delete", nodes: [cell.id] })}>
         <Icon name="trash" />
@@ -78,7 +75,10 @@ function Header({ cell, busy, readonly, emit }: Pick<CellProps, "cell" | "busy" 
         {cell.note ?? cell.kind}
       </span>
       {cell.cached && <span className="badge">cache</span>}
-      {cell.activate && <span className="badge" title={`Runs when ${cell.activate}`}>when</span>}
+      {cell.for_each && <span className="badge" title={`Runs for each element of ${cell.for_each}`}>for each</span>}
+      {cell.activate && (
+        <span className="badge" title={`Runs when ${cell.activate.when} ${cell.activate.operator} ${cell.activate.value}`}>when</span>
+      )}
       <span className="cell-facts">
         {cell.since != null ? <Elapsed since={cell.since} /> : facts(cell)}
       </span>
@@ -143,7 +143,7 @@ function Row({ cell, row, readonly, emit }: { cell: Cell; row: InputRow; readonl
 function Inputs({ cell, readonly, connections, emit }: Pick<CellProps, "cell" | "readonly" | "connections" | "emit">) {
   const values = cell.inputs.filter((row) => row.kind !== "setting");
   const settings = cell.inputs.filter((row) => row.kind === "setting");
-  const isModel = cell.kind === "llm" || cell.kind === "custom_llm";
+  const isModel = cell.kind === "llm";
   const [open, setOpen] = useState(false);
   return (
     <div className="inputs">
@@ -151,7 +151,7 @@ function Inputs({ cell, readonly, connections, emit }: Pick<CellProps, "cell" | 
         <Row key={row.name} cell={cell} row={row} readonly={readonly} emit={emit} />
       ))}
       {!readonly && cell.kind !== "llm" && cell.kind !== "prompt" && (
-        <AddRow placeholder="add an input…" label={`Add an input to ${cell.id}`} onAdd={(name) => emit({ op: "set_input", node: cell.id, input: name, value: "" })} />
+        <AddRow placeholder="add an input…" options={cell.addable} label={`Add an input to ${cell.id}`} onAdd={(name) => emit({ op: "set_input", node: cell.id, input: name, value: "" })} />
       )}
       {isModel && (
         <button className="plain fold" aria-expanded={open} onClick={() => setOpen(!open)}>
@@ -188,6 +188,65 @@ function Inputs({ cell, readonly, connections, emit }: Pick<CellProps, "cell" | 
               onAdd={(name) => emit({ op: "set_input", node: cell.id, input: name, value: name === "temperature" ? "0" : "" })}
             />
           )}
+        </div>
+      )}
+    </div>
+  );
+}
+
+/** When and how often a node runs. */
+function Options({ cell, operators, readonly, emit }: Pick<CellProps, "cell" | "operators" | "readonly" | "emit">) {
+  const isSet = Boolean(cell.activate || cell.for_each || cell.aggregation || cell.cached);
+  const [open, setOpen] = useState(isSet);
+  const { when, operator, value } = cell.activate ?? { when: "", operator: "is", value: "" };
+  const activate = (change: object) => emit({ op: "set_activate", node: cell.id, when, operator, value, ...change });
+  const field = (key: string) => (text: string) => emit({ op: "set_field", node: cell.id, key, value: text });
+  const toggle = (key: string) => () => emit({ op: "toggle", node: cell.id, key });
+  const summary = [
+    cell.activate && `when ${when} ${operator} ${value}`,
+    cell.for_each && `for each of ${cell.for_each}`,
+    cell.aggregation && "once over all lines",
+    cell.cached && "cached",
+  ].filter(Boolean);
+  return (
+    <div className="inputs">
+      <button className="plain fold" aria-expanded={open} aria-label={`Options of ${cell.id}`} onClick={() => setOpen(!open)}>
+        <span className={open ? "turned" : ""}>
+          <Icon name="chevron" />
+        </span>
+        Options
+        {!open && <span className="muted">{summary.join(" · ")}</span>}
+      </button>
+      {open && (
+        <div className="settings">
+          <div className="row condition">
+            <span className="row-name" title="The node runs only when this holds, and is bypassed otherwise">run when</span>
+            <Field label={`Condition of ${cell.id}`} value={when} list="pfl-references" placeholder="always" disabled={readonly} onCommit={(text) => activate({ when: text })} />
+            <select aria-label={`Operator of ${cell.id}`} value={operator} disabled={readonly || !when} onChange={(event) => activate({ operator: event.target.value })}>
+              {operators.map((name) => (
+                <option key={name} value={name}>{name.replace("_", " ")}</option>
+              ))}
+            </select>
+            <Field label={`Compared value of ${cell.id}`} value={value} placeholder="value" disabled={readonly || !when} onCommit={(text) => activate({ value: text })} />
+          </div>
+          <div className="row">
+            <span className="row-name" title="The node runs once for every element, which its inputs read as ${item}">for each of</span>
+            <Field label={`List of ${cell.id}`} value={cell.for_each} list="pfl-references" placeholder="runs once" disabled={readonly} onCommit={field("for_each")} />
+          </div>
+          {cell.for_each && (
+            <div className="row">
+              <span className="row-name">at once</span>
+              <Field label={`Concurrency of ${cell.id}`} value={cell.concurrency} placeholder="4" disabled={readonly} onCommit={field("concurrency")} />
+            </div>
+          )}
+          <label className="check">
+            <input type="checkbox" checked={cell.aggregation} disabled={readonly} onChange={toggle("aggregation")} />
+            Aggregation: runs once, over the values of all lines
+          </label>
+          <label className="check">
+            <input type="checkbox" checked={Boolean(cell.cached)} disabled={readonly} onChange={toggle("enable_cache")} />
+            Cache: the same inputs give the stored output
+          </label>
         </div>
       )}
     </div>
@@ -234,7 +293,7 @@ function Output({ cell }: { cell: Cell }) {
   );
 }
 
-export function NodeCell({ cell, selected, busy, readonly, unsent, connections, emit }: CellProps) {
+export function NodeCell({ cell, selected, busy, readonly, unsent, connections, operators, emit }: CellProps) {
   const element = useRef<HTMLElement>(null);
   useEffect(() => {
     if (selected) {
@@ -267,6 +326,7 @@ export function NodeCell({ cell, selected, busy, readonly, unsent, connections, 
         />
       )}
       <Inputs cell={cell} readonly={readonly} connections={connections} emit={emit} />
+      <Options cell={cell} operators={operators} readonly={readonly} emit={emit} />
       {cell.error && <Problem error={cell.error} />}
       <Output cell={cell} />
     </section>

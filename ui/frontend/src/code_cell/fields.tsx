@@ -1,5 +1,5 @@
 /** Small editable fields that send on Enter or when left, never on each key. */
-import { useEffect, useRef, useState } from "react";
+import { useEffect, useId, useRef, useState } from "react";
 
 interface FieldProps {
   value: string;
@@ -54,11 +54,14 @@ interface AddRowProps {
   placeholder: string;
   label: string;
   list?: string;
+  /** Names to offer, where no shared list has them. */
+  options?: string[];
   onAdd: (name: string) => void;
 }
 
-export function AddRow({ placeholder, label, list, onAdd }: AddRowProps) {
+export function AddRow({ placeholder, label, list, options, onAdd }: AddRowProps) {
   const [text, setText] = useState("");
+  const own = useId();
   const add = () => {
     if (text.trim()) {
       onAdd(text.trim());
@@ -66,15 +69,24 @@ export function AddRow({ placeholder, label, list, onAdd }: AddRowProps) {
     }
   };
   return (
-    <input
-      className="add-row"
-      aria-label={label}
-      placeholder={placeholder}
-      list={list}
-      value={text}
-      onChange={(event) => setText(event.target.value)}
-      onBlur={add}
-      onKeyDown={(event) => event.key === "Enter" && add()}
-    />
+    <>
+      {options && (
+        <datalist id={own}>
+          {options.map((name) => (
+            <option key={name} value={name} />
+          ))}
+        </datalist>
+      )}
+      <input
+        className="add-row"
+        aria-label={label}
+        placeholder={placeholder}
+        list={options ? own : list}
+        value={text}
+        onChange={(event) => setText(event.target.value)}
+        onBlur={add}
+        onKeyDown={(event) => event.key === "Enter" && add()}
+      />
+    </>
   );
 }

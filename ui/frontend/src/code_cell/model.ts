@@ -38,7 +38,12 @@ export interface Cell {
   variants: string[];
   variant: string | null;
   default_variant: string | null;
-  activate?: string;
+  /** Names of inputs that are declared and not set. */
+  addable: string[];
+  activate: { when: string; operator: string; value: string } | null;
+  for_each: string;
+  concurrency: string;
+  aggregation: boolean;
   note?: string;
   output: string | null;
   output_language: Language;
@@ -67,6 +72,8 @@ export interface NotebookData {
   outputs: FlowOutputRow[];
   types: string[];
   references: string[];
+  /** How a condition may compare. */
+  operators: string[];
   connections: string[];
   selected: string | null;
   busy: boolean;

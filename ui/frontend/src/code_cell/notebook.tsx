@@ -110,6 +110,7 @@ export function Notebook({ data, log, emit }: Props) {
           readonly={readonly}
           unsent={log.has(`text:${cell.path}`)}
           connections={data.connections}
+          operators={data.operators}
           emit={emit}
         />
       ))}

@@ -18,7 +18,7 @@ import { keepPlainKeys } from "../shared/streamlit";
 import { autoLayout, NODE_HEIGHT, NODE_WIDTH } from "./layout";
 import { rebase, wouldCycle, type CanvasData } from "./model";
 import { Card, type CardNode } from "./node";
-import { InputPicker, Toolbar, type PendingConnection } from "./toolbar";
+import { Help, InputPicker, Toolbar, type PendingConnection } from "./toolbar";
 
 const nodeTypes = { card: Card };
 const FIT = { padding: { top: "60px", bottom: "16px", left: "16px", right: "16px" }, maxZoom: 1 } as const;
@@ -39,6 +39,7 @@ function Canvas({ data, log, refresh }: Props) {
   const [query, setQuery] = useState("");
   const [choice, setChoice] = useState<PendingConnection | null>(null);
   const [refused, setRefused] = useState("");
+  const [helping, setHelping] = useState(false);
   const [edgeSelected, setEdgeSelected] = useState<string | null>(null);
   const dragging = useRef(false);
   const root = useRef<HTMLDivElement>(null);
@@ -144,9 +145,10 @@ function Canvas({ data, log, refresh }: Props) {
     return !cyclic;
   };
 
-  const add = (kind: string, at?: { x: number; y: number }) => {
+  const add = (kind: string, made: { tool?: string; path?: string } = {}, at?: { x: number; y: number }) => {
     const from = flowNodes.find((node) => node.id === selected);
-    emit({ op: "add", kind, position: at ? [at.x - NODE_WIDTH / 2, at.y - NODE_HEIGHT / 2] : null, after: from?.id ?? null });
+    const position = at ? [at.x - NODE_WIDTH / 2, at.y - NODE_HEIGHT / 2] : null;
+    emit({ op: "add", kind, ...made, position, after: from?.id ?? null });
   };
 
   const onKeyDown = (event: React.KeyboardEvent) => {
@@ -165,6 +167,10 @@ function Canvas({ data, log, refresh }: Props) {
     } else if ((command && event.key.toLowerCase() === "f") || event.key === "/") {
       event.preventDefault();
       root.current?.querySelector<HTMLInputElement>(".search input")?.focus();
+    } else if (event.key === "?") {
+      setHelping(true);
+    } else if (event.key.toLowerCase() === "f" && !command) {
+      fit();
     }
   };
 
@@ -182,7 +188,7 @@ function Canvas({ data, log, refresh }: Props) {
         event.preventDefault();
         const kind = event.dataTransfer.getData(DRAG_TYPE);
         if (kind) {
-          add(kind, screenToFlowPosition({ x: event.clientX, y: event.clientY }));
+          add(kind, {}, screenToFlowPosition({ x: event.clientX, y: event.clientY }));
         }
       }}
     >
@@ -200,9 +206,11 @@ function Canvas({ data, log, refresh }: Props) {
           }
         }}
         onAdd={add}
+        onHelp={() => setHelping(!helping)}
         emit={emit}
       />
       {refused && <div className="refused" role="alert">{refused}</div>}
+      {helping && <Help onClose={() => (setHelping(false), root.current?.focus())} />}
       {choice && (
         <InputPicker
           choice={choice}

@@ -31,12 +31,21 @@ export interface CanvasEdge {
   conditional?: boolean;
 }
 
+/** Something that a new node can be made of. */
+export interface Choice {
+  id: string;
+  name: string;
+  note: string;
+}
+
 export interface CanvasData {
   height?: string;
   nodes: CanvasNode[];
   edges: CanvasEdge[];
   selected: string | null;
   direction: "TB" | "LR";
+  tools: Choice[];
+  flows: Choice[];
   readonly?: boolean;
   can_undo?: boolean;
   can_redo?: boolean;
