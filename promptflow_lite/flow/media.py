@@ -25,6 +25,7 @@ MessageFormat = str
 MAX_IMAGE_BYTES = 50 * 1024 * 1024
 
 _BASIC_KEY = re.compile(r"data:image/([^;]*);(path|base64|url)\Z")
+_ITEM_TEXT = re.compile(r"\A(data:image/[^;]*;(?:path|base64|url))\s*:\s*(.*)\Z", re.DOTALL)
 _DATA_URI = re.compile(r"data:(image/[^;,]+);base64,", re.IGNORECASE)
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -272,7 +273,17 @@ def load_image(value: Any, *, root: Path, fetch_urls: bool = True) -> Image:
     raise InvalidImageInput(f"A value of type {type(value).__name__} is not an image.")
 
 
+def item_of_text(text: str) -> dict[str, Any] | None:
+    """The mapping that a text such as `data:image/png;path: a.png` stands for; None for any other text."""
+    match = _ITEM_TEXT.match(text)
+    return {match.group(1): match.group(2).strip()} if match else None
+
+
 def _load_text(text: str, root: Path, fetch_urls: bool) -> Image:
+    item = item_of_text(text)
+    if item is not None:
+        return load_image(item, root=root, fetch_urls=fetch_urls)
+
     if text.lower().startswith(("http://", "https://")):
         return load_url(text, fetch_urls=fetch_urls)
 

@@ -37,7 +37,17 @@ from promptflow_lite.providers import Body, ModelClient, client_for, default_mod
 from promptflow_lite.tools.base import NO_DEFAULT, Parameter, ResolvedTool, ToolContext
 from promptflow_lite.tools.choices import LABEL, choose
 from promptflow_lite.tools.literals import prepare_literals
-from promptflow_lite.tools.llm_apis import APIS, AZURE, CHAT, OPENAI, LlmApi, check_functions, check_tools, engine_body
+from promptflow_lite.tools.llm_apis import (
+    APIS,
+    AZURE,
+    CHAT,
+    OPENAI,
+    LlmApi,
+    check_functions,
+    check_tools,
+    engine_body,
+    whole_message,
+)
 
 __all__ = ["check_functions", "check_tools", "resolve_llm_tool", "send"]
 
@@ -64,7 +74,6 @@ _ENGINE_OPTIONS = {
     }.items()
 }
 """Further options of nodes that run on the local engine; they go into the request as they are."""
-_MESSAGE_KEYS = ("content", "refusal", "role", "annotations", "audio", "function_call", "tool_calls")
 
 
 class Backend(NamedTuple):
@@ -349,7 +358,7 @@ def send(client: ModelClient, body: Body, *, is_chat: bool, is_local: bool = Fal
 
     message = answer["choices"][0]["message"]
     if offers_functions or "tools" in body:
-        return {**dict.fromkeys(_MESSAGE_KEYS), **message}
+        return whole_message(message)
 
     return message.get("content")
 

@@ -244,6 +244,14 @@ _SERVER_ONLY = ("extra_headers", "extra_query")
 _NO_EFFECT = {"best_of": 1, "echo": False}
 
 
+_MESSAGE_KEYS = ("content", "refusal", "role", "annotations", "audio", "function_call", "tool_calls")
+
+
+def whole_message(message: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer's message with every key that one can have, as callers that offered tools get it."""
+    return {**dict.fromkeys(_MESSAGE_KEYS), **message}
+
+
 def to_bool(value: Any) -> bool:
     """`"true"` in any case is true; other values by their truth."""
     return value.lower() == "true" if isinstance(value, str) else bool(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -17,10 +16,9 @@ from promptflow_lite.errors import (
 from promptflow_lite.flow import PromptyFlow, image_files
 from promptflow_lite.providers import ModelClient, client_for, default_model, takes_choices
 from promptflow_lite.providers.usage import estimate_request_tokens
-from promptflow_lite.tools.llm_apis import check_functions, check_tools
+from promptflow_lite.tools.llm_apis import check_functions, check_tools, whole_message
 from promptflow_lite.tools.model_configuration import ModelConfiguration, connection_of
 
-_IMAGE_TEXT = re.compile(r"\Adata:image/([^;]*);(path|base64|url)\s*:\s*(.*)\Z", re.DOTALL)
 _AZURE_HEADERS = {"ms-azure-ai-promptflow-called-from": "promptflow-core"}
 _NOT_IN_BODY = ("timeout", "stream")
 
@@ -74,17 +72,13 @@ class PromptyCall:
         return selected
 
     def _with_image(self, value: Any) -> Any:
-        from promptflow_lite.flow import load_image, load_media
+        from promptflow_lite.flow import item_of_text, load_image, load_media
 
         if not isinstance(value, str):
             return load_media(value, root=self.flow.root)
 
-        match = _IMAGE_TEXT.match(value)
-        if match is None:
-            return value
-
-        mime, encoding, content = match.groups()
-        return load_image({f"data:image/{mime};{encoding}": content.strip()}, root=self.flow.root)
+        item = item_of_text(value)
+        return value if item is None else load_image(item, root=self.flow.root)
 
     def messages(self, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The chat messages of a call; text inputs cannot start messages of their own."""
@@ -109,9 +103,9 @@ class PromptyCall:
         parameters = {key: value for key, value in self.flow.parameters.items() if key not in _NOT_IN_BODY}
         model = {"model": self.model} if self.model else {}
         if self.flow.api == "completion":
-            return {**model, "prompt": self.prompt(values), **parameters}
+            return {**parameters, **model, "prompt": self.prompt(values)}
 
-        return {**model, "messages": self.messages(values), **_checked_tools(parameters)}
+        return {**_checked_tools(parameters), **model, "messages": self.messages(values)}
 
     def estimate_token_count(self, values: Mapping[str, Any]) -> int:
         """Tokens of the rendered prompt plus `max_tokens`: an upper bound of what a call may use.
@@ -164,7 +158,7 @@ class PromptyCall:
             return self._parsed_json(choice["message"].get("content"))
 
         if choice.get("finish_reason") == "tool_calls":
-            return choice["message"]
+            return whole_message(choice["message"])
 
         return choice["message"].get("content")
 

@@ -50,6 +50,8 @@ def test_image_is_bytes_with_a_short_name():
         "a.png",
         PNG_BASE64,
         f"data:image/png;base64,{PNG_BASE64}",
+        f"data:image/png;base64: {PNG_BASE64}",
+        "data:image/png;path: a.png",
     ],
 )
 def test_every_encoding_of_an_image_is_read(tmp_path, value):

@@ -84,6 +84,13 @@ def test_a_call_sends_the_messages_and_parameters(write: Any, model: FakeModel) 
     }
 
 
+def test_parameters_do_not_replace_the_model_or_the_messages(write: Any, model: FakeModel) -> None:
+    Prompty.load(write({"model": None, "messages": [], "temperature": 1}))(q="hi")
+
+    assert body_of(model)["model"] == "m"
+    assert body_of(model)["messages"][-1] == {"role": "user", "content": "hi"}
+
+
 def test_undeclared_inputs_are_dropped_and_defaults_used(write: Any, model: FakeModel) -> None:
     prompty = Prompty.load(write(inputs={"q": {"type": "string", "default": "dflt"}}, body="user:\n{{q}}{{other}}\n"))
 
@@ -193,6 +200,7 @@ def test_tool_calls_come_back_as_the_message(write: Any) -> None:
 
     message = prompty(q="x")
     assert message["tool_calls"] == calls
+    assert (message["function_call"], message["content"]) == (None, None)
     assert body_of(model)["tool_choice"] == "auto"
     assert "functions" not in body_of(model)
 
