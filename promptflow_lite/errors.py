@@ -616,6 +616,10 @@ class UnexpectedError(SystemErrorException):
     code = "system.unexpected"
 
 
+class InvalidNameError(UserErrorException):
+    """A name cannot be that of a folder, so nothing can be kept under it."""
+
+
 class FileError(UserErrorException):
     """A file or folder cannot be used."""
 

@@ -1,4 +1,4 @@
-"""Writing files that must never be found half-written, and changing them without losing another process's change."""
+"""Files and folders that are kept: names that stay inside, content that is whole, changes that are not lost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from promptflow_lite.errors import InvalidNameError
+
 _NEW_FILE_MODE = 0o644
+_SEPARATORS = frozenset("/\\:")
+_LONGEST_NAME = 200
+
+
+def check_name(name: str, what: str) -> str:
+    """The name itself, when a folder of that name lies inside the folder where it is made.
+
+    Raises:
+        InvalidNameError: it is empty, too long, or leads elsewhere.
+    """
+    is_odd = name != name.strip() or name.startswith(".") or set(name) & _SEPARATORS or not name.isprintable()
+    if not name or is_odd or len(os.fsencode(name)) > _LONGEST_NAME:
+        raise InvalidNameError(
+            f"{name[:100]!r} is no name for {what}.", hint="Use letters, digits, '-' and '_'.", name=name
+        )
+
+    return name
 
 
 @contextmanager

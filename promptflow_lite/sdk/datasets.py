@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptflow_lite._utils.files import changing, replace_file
+from promptflow_lite._utils.files import changing, check_name, replace_file
 from promptflow_lite._utils.jsonable import dumps, loads
 from promptflow_lite._utils.text import did_you_mean
 from promptflow_lite.batch.data import DataFile
@@ -73,13 +73,14 @@ class DatasetOperations:
         """Keep rows under a name.
 
         Raises:
-            DataError: no rows, or a name that is no file name.
+            DataError: no rows, or a name with an `@`.
+            InvalidNameError: a name that is no file name.
         """
         if not rows:
             raise DataError("A data set needs at least one row.")
 
-        if not name or set(name) & set("/\\@:") or name.startswith("."):
-            raise DataError(f"{name!r} is no name for a data set.", hint="Use letters, digits, '-' and '_'.")
+        if "@" in check_name(name, "a data set"):
+            raise DataError(f"{name!r} is no name for a data set.", hint="What follows an '@' is a version.")
 
         with changing(self.folder / name):
             return self._add(name, rows, source, dict(parameters or {}))

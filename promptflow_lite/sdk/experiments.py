@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from promptflow_lite._utils.files import replace_file
+from promptflow_lite._utils.files import check_name, replace_file
 from promptflow_lite._utils.hashing import content_key, file_digest
 from promptflow_lite._utils.jsonable import dumps, loads
 from promptflow_lite._utils.text import did_you_mean
@@ -116,7 +116,7 @@ def _node(raw: Any, file: Path) -> ExperimentNode:
             f"A node of an experiment needs a name and a type, one of {', '.join(kinds)}.", where=Location(str(file))
         )
 
-    return ExperimentNode(str(raw["name"]), raw["type"], raw)
+    return ExperimentNode(check_name(str(raw["name"]), "a node"), raw["type"], raw)
 
 
 def _ordered(nodes: list[ExperimentNode], data: Collection[str], file: Path) -> tuple[ExperimentNode, ...]:
@@ -472,7 +472,7 @@ class ExperimentOperations:
         )
 
     def _file(self, name: str) -> Path:
-        return _root() / name / "experiment.json"
+        return _root() / check_name(name, "an experiment") / "experiment.json"
 
     def _save(self, state: ExperimentState) -> None:
         file = self._file(state.name)

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from promptflow_lite._utils.files import check_name
 from promptflow_lite._utils.jsonable import dumps
 from promptflow_lite.batch.data import DataFile
 from promptflow_lite.batch.mapping import ColumnMapping
@@ -356,7 +357,7 @@ def _check_mapping(request: RunRequest, plan: GridPlan, evaluation: EvaluationRe
 
 def _shuffled(data: str, experiment: str) -> str:
     """A copy of the rows in random order that keeps their numbers; early stopping needs an order without meaning."""
-    folder = home() / "experiments" / experiment
+    folder = home() / "experiments" / check_name(experiment, "an experiment")
     folder.mkdir(parents=True, exist_ok=True)
     rows = [{**row, "line_number": row.get("line_number", index)} for index, row in enumerate(DataFile(data))]
     random.Random(0).shuffle(rows)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptflow_lite._utils.files import replace_file
+from promptflow_lite._utils.files import check_name, replace_file
 from promptflow_lite.batch.mapping import ColumnMapping
 from promptflow_lite.errors import EvaluatorError
 from promptflow_lite.evals import tune
@@ -292,7 +292,7 @@ def _with_template(flow: DagFlow, node_name: str, template: Path) -> DagFlow:
 
 
 def _keep(prompt: tune.Prompt, name: str) -> Path:
-    folder = home() / "tuning" / name
+    folder = home() / "tuning" / check_name(name, "a search")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{prompt.name.replace(' ', '_').replace(',', '')}.jinja2"
     if not path.exists() or path.read_text("utf-8") != prompt.template:

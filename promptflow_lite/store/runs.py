@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Insert, delete, func, insert, literal, null, select, update
 
+from promptflow_lite._utils.files import check_name
 from promptflow_lite._utils.jsonable import dumps, loads
 from promptflow_lite._utils.text import did_you_mean
 from promptflow_lite.errors import RunExistsError, RunInterruptedError, RunNotFoundError, error_to_dict
@@ -53,8 +54,10 @@ class RunRepository:
         """Add a run.
 
         Raises:
+            InvalidNameError: the run's folder cannot have that name.
             RunExistsError: the name is taken.
         """
+        check_name(record.name, "a run")
         values = run_values({name: getattr(record, name) for name in RUN_FIELDS})
         values["process"] = process_identity(record.pid) if record.pid else None
         with self._database.write() as connection:
