@@ -34,6 +34,8 @@ MODULE_NAME = "__pf_main__"
 """What user code sees as `__name__`."""
 
 _counter = itertools.count()
+_added_to_path: set[str] = set()
+"""Flows' folders on `sys.path` that were not there before."""
 _import_lock = threading.RLock()
 
 
@@ -48,16 +50,21 @@ class LoadedTool:
 
 @contextmanager
 def flow_import_path(root: Path) -> Iterator[None]:
-    """Put a flow's folder first on `sys.path` while its code is imported, and keep it there for lazy imports."""
+    """Import a flow's code from its folder and from no other flow's; afterwards all folders stay, for lazy imports."""
     compat.install()
     entry = str(root)
     with _import_lock:
-        if entry in sys.path:
-            sys.path.remove(entry)
-
         _forget_siblings_of_other_flows(root)
-        sys.path.insert(0, entry)
-        yield
+        if entry not in sys.path:
+            _added_to_path.add(entry)
+
+        # A folder without __init__.py would lose against a module of its name anywhere else on the path.
+        others = [place for place in sys.path if place in _added_to_path and place != entry]
+        sys.path[:] = [entry, *(place for place in sys.path if place != entry and place not in others)]
+        try:
+            yield
+        finally:
+            sys.path[1:1] = others
 
 
 def _forget_siblings_of_other_flows(root: Path) -> None:

@@ -272,6 +272,18 @@ def test_flows_of_one_process_keep_their_modules_apart_without_packages_and_insi
     assert [next(iter(answer.values())) for answer in answers] == [[n, n] for n in ("one", "two", "inner", "one")]
 
 
+def test_a_plain_folder_is_found_although_another_flow_has_a_module_of_its_name(tmp_path: Path) -> None:
+    other = graph_flow(tmp_path / "other", "a")
+    (other / "shared.py").write_text("")
+    flow = graph_flow(tmp_path / "flow", "a", code={"a": "def a(x):\n    return part.WORD"})
+    (flow / "shared").mkdir()
+    (flow / "shared" / "part.py").write_text("WORD = 'part'\n")
+    (flow / "a.py").write_text("from shared import part\n" + (flow / "a.py").read_text())
+    executor_of(other)
+
+    assert run(flow).output == {"a": "part"}
+
+
 def test_a_module_that_is_not_installed_is_named_with_what_to_do(tmp_path: Path) -> None:
     folder = graph_flow(tmp_path, "a")
     (folder / "a.py").write_text("import surely_not_installed.part\n")
