@@ -47,6 +47,10 @@ class Lines:
         """Names of the sources that every line has."""
         return list(self._sources)
 
+    def columns(self, name: str) -> frozenset[str]:
+        """The columns that any row of a source has; reads the source once."""
+        return columns(self._sources[name])
+
     def __iter__(self) -> Iterator[tuple[int, dict[str, Mapping[str, Any]]]]:
         if len(self._sources) == 1:
             ((name, source),) = self._sources.items()
@@ -78,6 +82,11 @@ class Lines:
                 f"Line numbers are not aligned: {shown} rows.",
                 hint="Give the rows a line_number column, or make the sources equally long.",
             )
+
+
+def columns(source: Source) -> frozenset[str]:
+    """The columns that any row of a source has."""
+    return frozenset(key for row in source for key in row)
 
 
 class _Survey:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from promptflow_lite.batch.lines import LINE_NUMBER
@@ -25,6 +26,8 @@ class ColumnMapping:
             the default, which maps `${data.<input>}` to every flow input without a default value.
         inputs: The flow's inputs; None when they are not known, then all columns of `data` are passed.
         sources: Names of the sources that lines have.
+        columns: Every column of a source, over all its rows; asked once when a row lacks one. A column that some rows
+            have is None in the others. Without it, each row must have every column.
 
     Raises:
         InputNotFound: the flow has no inputs.
@@ -32,7 +35,11 @@ class ColumnMapping:
     """
 
     def __init__(
-        self, mapping: Mapping[str, Any] | None, inputs: Mapping[str, InputSpec] | None, sources: Collection[str]
+        self,
+        mapping: Mapping[str, Any] | None,
+        inputs: Mapping[str, InputSpec] | None,
+        sources: Collection[str],
+        columns: Callable[[str], Collection[str]] = lambda source: (),
     ) -> None:
         if inputs is not None and not inputs:
             raise InputNotFound(
@@ -48,6 +55,7 @@ class ColumnMapping:
                 hint="Bind at least one input to a column, such as ${data.question}.",
             )
 
+        self._columns = functools.cache(columns)
         self._passes_everything = inputs is None and not mapping
         defaults = {n: f"${{data.{n}}}" for n, spec in (inputs or {}).items() if spec.default is None}
         self._defaulted = {n for n, spec in (inputs or {}).items() if spec.default is not None} - set(mapping or ())
@@ -80,8 +88,7 @@ class ColumnMapping:
         """The flow inputs of a line, with `line_number` added if given.
 
         Raises:
-            ApplyInputMappingError: a source lacks a column; names all of them. In the first line this is a mistake in
-                the mapping; in a later one that line alone is incomplete.
+            ApplyInputMappingError: a source lacks a column; names all of them.
         """
         if self._defaulted:
             self._warn_of_ignored_columns(line.get("data", {}))
@@ -93,14 +100,16 @@ class ColumnMapping:
             for name, source, key in self._bindings:
                 values[name] = line[source][key]
         except KeyError:
-            raise self._error(line) from None
+            self._check_columns(line)
+            values.update({name: line[source].get(key) for name, source, key in self._bindings})
         for name, _, ways in self._choices:
             found = [(source, key) for source, key in ways if key in line[source]]
             if not found:
-                raise self._error(line)
+                self._check_columns(line)
+                found = ways
 
             source, key = found[0]
-            values[name] = line[source][key]
+            values[name] = line[source].get(key)
         if line_number is not None:
             values[LINE_NUMBER] = line_number
         return values
@@ -116,12 +125,20 @@ class ColumnMapping:
             )
         self._defaulted = set()
 
-    def _error(self, line: _Sources) -> ApplyInputMappingError:
-        missing = [f"${{{source}.{key}}}" for _, source, key in self._bindings if key not in line[source]]
-        missing += [ref for _, ref, ways in self._choices if not any(key in line[source] for source, key in ways)]
+    def _check_columns(self, line: _Sources) -> None:
+        """Refuse references to columns that no row has."""
+
+        def is_known(source: str, key: str) -> bool:
+            return key in line[source] or key in self._columns(source)
+
+        missing = [f"${{{source}.{key}}}" for _, source, key in self._bindings if not is_known(source, key)]
+        missing += [ref for _, ref, ways in self._choices if not any(is_known(*way) for way in ways)]
+        if not missing:
+            return
+
         columns = {source: ", ".join(map(str, row)) for source, row in line.items()}
         known = "; ".join(f"{source} has the columns {names}" for source, names in columns.items())
-        return ApplyInputMappingError(
+        raise ApplyInputMappingError(
             "The input for batch run is incorrect. Couldn't find these mapping relations: "
             f"{', '.join(missing)}. Please make sure your input mapping keys and values match your YAML input section "
             "and input data.",

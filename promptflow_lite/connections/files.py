@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ from promptflow_lite.errors import (
 )
 from promptflow_lite.flow.yaml_io import parse_yaml, read_text
 
-_COMMON_KEYS = {"$schema", "name", "type", "module"}
+logger = logging.getLogger(__name__)
+
+_COMMON_KEYS = {"$schema", "name", "type", "module", "created_date", "last_modified_date"}
 _STRONG_TYPE_KEYS = {
     "custom_type": CUSTOM_TYPE,
     "module": CUSTOM_MODULE,
@@ -93,14 +96,15 @@ def connection_from_data(data: dict[str, Any], *, where: Location | None = None)
 
 def _typed(cls: type[Connection], data: dict[str, Any], name: str, where: Location | None) -> Connection:
     known = {*cls.config_keys, *cls.secret_keys, *cls.optional_keys}
-    unknown = [key for key in data if key not in known and key not in _COMMON_KEYS]
-    if unknown:
-        raise ValidationException(
-            f"Connection {name!r} of type {cls.yaml_type!r} has the unknown key {unknown[0]!r}.",
-            hint=did_you_mean(unknown[0], known),
-            where=where,
-            key=unknown[0],
-        )
+    for key in data:
+        if key not in known and key not in _COMMON_KEYS:
+            logger.warning(
+                "Connection %r of type %r has no key %r, it is ignored. %s",
+                name,
+                cls.yaml_type,
+                key,
+                did_you_mean(str(key), known),
+            )
 
     _check_scalars(name, {key: data[key] for key in known if key in data}, where)
     auth_mode = _text(data.get("auth_mode")) or "key"

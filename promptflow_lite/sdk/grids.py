@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from promptflow_lite._utils.files import check_name
 from promptflow_lite._utils.jsonable import dumps
 from promptflow_lite.batch.data import DataFile
+from promptflow_lite.batch.lines import columns
 from promptflow_lite.batch.mapping import ColumnMapping
 from promptflow_lite.errors import ApplyInputMappingError, ExperimentError, ValidationException
 from promptflow_lite.evals.early_stop import LosingRule
@@ -343,8 +344,14 @@ def _check_mapping(request: RunRequest, plan: GridPlan, evaluation: EvaluationRe
         "run.inputs": dict.fromkeys(cells.inputs or ()),
         "run.outputs": dict.fromkeys(cells.outputs or ()),
     }
+    data = request.data
     try:
-        ColumnMapping(evaluation.column_mapping, inputs, sources).apply(sources)
+        ColumnMapping(
+            evaluation.column_mapping,
+            inputs,
+            sources,
+            lambda source: columns(DataFile(data)) if source == "data" and data is not None else (),
+        ).apply(sources)
     except (ApplyInputMappingError, ValidationException) as error:
         name = next(iter(inputs or {}), "answer")
         output = next(iter(cells.outputs or {}), "answer")

@@ -331,7 +331,7 @@ class RunOperations:
             if options.prepare is not None:
                 options.prepare(executor)
 
-            mapping = ColumnMapping(record.column_mapping, executor.input_specs, lines.source_names)
+            mapping = ColumnMapping(record.column_mapping, executor.input_specs, lines.source_names, lines.columns)
             try:
                 execute_batch(
                     record.name,
@@ -369,7 +369,7 @@ class RunOperations:
             init=record.init,
         )
         references = aggregation_references(flow) if isinstance(flow, DagFlow) else ()
-        mapping = ColumnMapping(record.column_mapping, flow.inputs, lines.source_names)
+        mapping = ColumnMapping(record.column_mapping, flow.inputs, lines.source_names, lines.columns)
         limit = batch.line_timeout_s
         aggregator = ProcessRunner(spec)
         try:

@@ -72,6 +72,29 @@ def test_all_missing_relations_are_named_with_the_known_columns() -> None:
     assert caught.value.hint == "Data has the columns q."
 
 
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"a": 1, "b": 2}, {"x": 1, "y": 2, "z": 1}),
+        ({"b": 2}, {"x": None, "y": 2, "z": None}),
+        ({}, {"x": None, "y": None, "z": None}),
+    ],
+)
+def test_a_column_that_only_other_rows_have_is_none(row: dict[str, Any], expected: dict[str, Any]) -> None:
+    surveyed: list[str] = []
+
+    def columns(source: str) -> list[str]:
+        surveyed.append(source)
+        return ["a", "b"]
+
+    bindings = {"x": "${data.a}", "y": "${data.b}", "z": "${run.inputs.a}"}
+    mapping = ColumnMapping(bindings, inputs(x=None), ["data", "run", "run.inputs"], columns)
+    line = {"data": row, "run": {}, "run.inputs": row}
+
+    assert (mapping.apply(line), mapping.apply(line)) == (expected, expected)
+    assert len(surveyed) == len(set(surveyed))
+
+
 def test_mapping_without_any_reference_is_refused() -> None:
     with pytest.raises(ValidationException, match="must contain at least one mapping binding"):
         ColumnMapping({"a": "x", "b": 3}, inputs(a=None), ["data"])

@@ -154,7 +154,6 @@ def test_connections_from_the_environment(monkeypatch):
         ("name: c\n", ValidationException),
         ("type: open_ai\napi_key: k\n", ConnectionNameNotSetError),
         ("name: c\ntype: open_ai\n", ValidationException),
-        ("name: c\ntype: open_ai\napi_key: k\nbase: x\n", ValidationException),
         ("name: c\ntype: azure_open_ai\napi_base: x\n", ValidationException),
         ("name: c\ntype: azure_open_ai\napi_base: x\napi_key: k\nauth_mode: other\n", ValidationException),
         ("name: c\ntype: open_ai\napi_key: [k]\n", ValidationException),
@@ -183,6 +182,14 @@ def test_yaml_files_keep_values_as_text(tmp_path):
     connection = load_connection_file(path, overrides={"api_key": "given"})
     assert (connection.api_version, connection.api_key, connection.api_type) == ("2024-06-01", "given", "azure")
     assert load_connection_file(path).api_key == "0123"
+
+
+def test_keys_of_other_types_are_ignored_with_a_warning(tmp_path, caplog):
+    path = tmp_path / "conn.yaml"
+    path.write_text("name: c\ntype: open_ai\napi_key: k\nbase_ulr: x\ntags: {a: b}\ncreated_date: now\n")
+    assert load_connection_file(path).api_key == "k"
+    assert [record.args[2] for record in caplog.records] == ["base_ulr", "tags"]
+    assert "'base_url'" in caplog.messages[0]
 
 
 def test_token_authentication_needs_no_key(tmp_path):
