@@ -438,6 +438,12 @@ class FlowOutputUnserializable(UserErrorException):
     code = "run.output_unserializable"
 
 
+class OutputTooLargeError(UserErrorException):
+    """A node or flow gives more than is kept; the limit is `PFL_MAX_OUTPUT_MB`."""
+
+    code = "run.output_too_large"
+
+
 class FlowEntryInitializationError(UserErrorException):
     """The class of a flex flow cannot be constructed."""
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import orjson
 
+_DEEPEST = 200
+"""Levels of nesting that are kept; readers, orjson among them, take few more."""
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
@@ -109,7 +111,7 @@ def loads(text: str | bytes) -> Any:
 
 
 def _sanitize(value: Any, seen: set[int]) -> Any:
-    """Rescue what orjson refuses as a whole: lone surrogates, odd keys, huge integers and cycles."""
+    """Rescue what orjson refuses as a whole: surrogates, odd keys, huge integers, cycles, depth, broken objects."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
 
@@ -117,11 +119,14 @@ def _sanitize(value: Any, seen: set[int]) -> Any:
         return value if math.isfinite(value) else None
 
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
-        return float(value) if abs(value) < 10**300 else str(value)
+        return float(value) if abs(value) < 10**300 else f"<integer of {value.bit_length()} bits>"
 
     if isinstance(value, dict | list | tuple):
         if id(value) in seen:
             return "<cycle>"
+
+        if len(seen) >= _DEEPEST:
+            return "<nested too deeply>"
 
         seen = seen | {id(value)}
         if isinstance(value, dict):
@@ -132,5 +137,9 @@ def _sanitize(value: Any, seen: set[int]) -> Any:
     if value is None or isinstance(value, bool | int):
         return value
 
-    converted = _convert(value)
-    return repr(value) if converted is _NOT_CONVERTIBLE else _sanitize(converted, seen)
+    try:
+        converted = _default(value)
+    except Exception:  # code of the value's class
+        return f"<{type(value).__name__}>"
+
+    return _sanitize(converted, seen | {id(value)}) if len(seen) < _DEEPEST else "<nested too deeply>"

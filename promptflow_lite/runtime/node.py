@@ -18,6 +18,7 @@ from promptflow_lite.records import NodeResult, Status
 from promptflow_lite.runtime.aio import iterate, run_coroutine
 from promptflow_lite.runtime.observe import tell, tell_start
 from promptflow_lite.runtime.plan import PlannedNode
+from promptflow_lite.runtime.size import check_size
 from promptflow_lite.runtime.stream import RecordingIterator
 from promptflow_lite.tracing import Scope
 
@@ -65,6 +66,8 @@ def _attempt(node: PlannedNode, arguments: dict[str, Any], metrics: dict[str, An
             output = call_tool(node, arguments)
             if isinstance(output, collections.abc.Iterator) or inspect.isasyncgen(output):
                 output = _recorded(output, result, scope)
+            else:
+                check_size(output, node.name)
     except (Exception, SystemExit) as error:  # any failure of user code becomes this node's record
         _fail(result, node, error)
     else:
@@ -128,7 +131,7 @@ def _recorded(output: Any, result: NodeResult, scope: Scope) -> RecordingIterato
         result.stdout = _stamped(scope.stdout, result.start_time)
         tell(result)
 
-    return RecordingIterator(iterate(output) if inspect.isasyncgen(output) else output, on_end)
+    return RecordingIterator(iterate(output) if inspect.isasyncgen(output) else output, on_end, name=result.node)
 
 
 def _fail(result: NodeResult, node: PlannedNode, error: BaseException) -> None:

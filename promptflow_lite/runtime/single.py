@@ -22,6 +22,7 @@ from promptflow_lite.runtime.aggregation import AggregationResult, LineValues
 from promptflow_lite.runtime.aio import iterate
 from promptflow_lite.runtime.executor import finish_outputs, timed_out_line
 from promptflow_lite.runtime.plain import PlainOutput, unwrap_output
+from promptflow_lite.runtime.size import check_size
 from promptflow_lite.runtime.stream import RecordingIterator
 from promptflow_lite.tracing import Scope
 
@@ -115,9 +116,11 @@ class SingleCallExecutor(ABC):
             output = {field.name: getattr(output, field.name) for field in dataclasses.fields(output)}
 
         outputs = dict(output) if isinstance(output, Mapping) else PlainOutput(output=output)
+        check_size(outputs, self.name)
         for name, value in outputs.items():
             if is_stream(value):
-                outputs[name] = RecordingIterator(iterate(value) if inspect.isasyncgen(value) else iter(value))
+                source = iterate(value) if inspect.isasyncgen(value) else iter(value)
+                outputs[name] = RecordingIterator(source, name=self.name)
         try:
             return finish_outputs(outputs, allow_stream=allow_stream)
         except Exception as error:  # a generator runs user code while its output is joined

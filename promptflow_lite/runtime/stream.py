@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from promptflow_lite.runtime.size import refuse_beyond_limit
+
 
 class RecordingIterator:
     """Hands on a node's items one by one and remembers them, so that records and later readers see all of them.
@@ -14,7 +16,13 @@ class RecordingIterator:
     Iterating again replays the remembered items first. The node's code keeps running in the context it started in.
     """
 
-    def __init__(self, source: Iterator[Any], on_end: Callable[[BaseException | None], None] | None = None) -> None:
+    def __init__(
+        self,
+        source: Iterator[Any],
+        on_end: Callable[[BaseException | None], None] | None = None,
+        *,
+        name: str = "A stream",
+    ) -> None:
         self.items: list[Any] = []
         self.is_exhausted = False
         self._source = source
@@ -22,6 +30,8 @@ class RecordingIterator:
         self._lock = threading.Lock()
         self._on_end = on_end
         self._position = 0
+        self._name = name
+        self._size = 0
 
     def __iter__(self) -> Iterator[Any]:
         position = 0
@@ -49,7 +59,10 @@ class RecordingIterator:
                 return False
 
             try:
-                self.items.append(self._context.run(next, self._source))
+                item = self._context.run(next, self._source)
+                self._size += len(item) if isinstance(item, str) else 0
+                refuse_beyond_limit(self._size, self._name)
+                self.items.append(item)
             except StopIteration:
                 self._end(None)
                 return False
