@@ -12,7 +12,15 @@ from typing import Any
 
 import streamlit as st
 
-from promptflow_lite.sdk.studio import WAITING, FlowDocument, FlowTester, PromptflowException, TestJob, Workspace
+from promptflow_lite.sdk.studio import (
+    WAITING,
+    CodeFlow,
+    FlowDocument,
+    FlowTester,
+    PromptflowException,
+    TestJob,
+    Workspace,
+)
 
 DATA_SUFFIXES = (".jsonl", ".csv", ".tsv", ".json", ".parquet")
 
@@ -85,6 +93,28 @@ def author_state(folder: Path) -> AuthorState:
     if key not in states:
         document = FlowDocument(folder)
         states.setdefault(key, AuthorState(document, inputs=first_inputs(document)))
+    return states[key]
+
+
+@dataclass(slots=True)
+class CodeState:
+    """A flex flow or a prompty on the author page."""
+
+    flow: CodeFlow
+    key: str
+    """Tells its widgets from those of other flows."""
+    inputs: dict[str, Any] = field(default_factory=dict)
+    job: TestJob | None = None
+    outcome: dict[str, Any] | None = None
+
+
+def code_state(path: Path) -> CodeState:
+    """The state of a flow without nodes; opened on first use."""
+    states: dict[str, CodeState] = st.session_state.setdefault("code_states", {})
+    key = str(path)
+    if key not in states:
+        flow = CodeFlow(path)
+        states.setdefault(key, CodeState(flow, f"code-{len(states)}", flow.first_inputs()))
     return states[key]
 
 

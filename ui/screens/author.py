@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from parts.code_view import draw_code_flow
 from parts.components import canvas, editor, notebook, waterfall
+from parts.file_view import file_panel
 from parts.frame import empty, title
 from parts.inspect import show_span
-from parts.state import AuthorState, author_state, data_rows, show_error, tester, workspace
+from parts.state import AuthorState, author_state, code_state, data_rows, show_error, tester, workspace
 
 from promptflow_lite.sdk.studio import (
     MISSING,
     PromptflowException,
     canvas_data,
     flow_choices,
+    is_code_flow,
     known_value,
     notebook_data,
     parse_value,
@@ -324,15 +327,9 @@ def problems_tab(state: AuthorState) -> None:
 
 
 def files_tab(state: AuthorState) -> None:
-    """Texts of the flow beside its cells, and what this session changed."""
-    sources = state.document.project.sources
-    if not sources:
-        st.caption("The flow has no other text files.")
-        return
-
-    chosen = st.selectbox("File", list(sources), key="author_file", label_visibility="collapsed")
-    if chosen:
-        st.code(sources[chosen], language=None, line_numbers=True, height=220)
+    """The text files of the flow's folder."""
+    document = state.document
+    file_panel(document.files, key=f"files-{document.id}", height="240px", on_run=lambda: run_flow(state))
 
 
 def poll(state: AuthorState, drawn: tuple[int, int]) -> None:
@@ -373,7 +370,12 @@ def page() -> None:
 
     st.session_state["last_flow"] = st.query_params["flow"] = asked
     try:
-        state = author_state(workspace().flow(asked))
+        path = workspace().flow(asked)
+        if is_code_flow(path):
+            draw_code_flow(code_state(path))
+            return
+
+        state = author_state(path)
     except PromptflowException as error:
         title("Author")
         show_error(error)

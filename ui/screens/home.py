@@ -54,7 +54,7 @@ def flow_card(card: FlowCard) -> None:
                 counted(count, noun) for count, noun in ((card.n_nodes, "node"), (n_variants, "variant")) if count
             ]
             st.caption(" · ".join([*counts, ago(card.modified)]))
-            if card.is_editable and st.button("Open", key=f"open-{card.path}", type="tertiary"):
+            if st.button("Open", key=f"open-{card.path}", type="tertiary"):
                 open_flow(card.path)
 
 

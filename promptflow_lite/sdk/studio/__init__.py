@@ -23,6 +23,7 @@ from promptflow_lite.sdk.studio.batch import (
     start_resume,
     unused_name,
 )
+from promptflow_lite.sdk.studio.code_flow import CodeFlow, is_code_flow
 from promptflow_lite.sdk.studio.comparisons import (
     ComparisonJob,
     Comparisons,
@@ -32,6 +33,7 @@ from promptflow_lite.sdk.studio.comparisons import (
 )
 from promptflow_lite.sdk.studio.document import FlowDocument
 from promptflow_lite.sdk.studio.edits import parse_value, value_text
+from promptflow_lite.sdk.studio.files import FlowFiles
 from promptflow_lite.sdk.studio.forms import ChatShape, ConnectionKind, chat_shape, connection_kinds, settings_text
 from promptflow_lite.sdk.studio.jobs import Job, cancel_job, is_alive, pause_job
 from promptflow_lite.sdk.studio.labels import LabelQueue, label_queue
@@ -51,6 +53,7 @@ from promptflow_lite.sdk.studio.models import (
 from promptflow_lite.sdk.studio.palette import flow_choices
 from promptflow_lite.sdk.studio.reports import chart_rows, cost_rows, headline, report_html, score_rows, sentences
 from promptflow_lite.sdk.studio.served import Traffic, endpoints, served_names, trace_of_request, traffic
+from promptflow_lite.sdk.studio.sources import Parameter, language_of
 from promptflow_lite.sdk.studio.tester import FlowTester, TestJob
 from promptflow_lite.sdk.studio.traces import trace_of_line, trace_rows
 from promptflow_lite.sdk.studio.view import (
@@ -72,6 +75,7 @@ __all__ = [
     "BatchEstimate",
     "BatchPlan",
     "ChatShape",
+    "CodeFlow",
     "ComparisonJob",
     "Comparisons",
     "ConnectionKind",
@@ -79,6 +83,7 @@ __all__ = [
     "EvaluatorError",
     "FlowCard",
     "FlowDocument",
+    "FlowFiles",
     "FlowTester",
     "GridRequest",
     "Job",
@@ -87,6 +92,7 @@ __all__ = [
     "LineResult",
     "ModelCard",
     "ModelEntry",
+    "Parameter",
     "PromptflowException",
     "RunFilter",
     "RunRecord",
@@ -117,8 +123,10 @@ __all__ = [
     "gate_token",
     "headline",
     "is_alive",
+    "is_code_flow",
     "known_value",
     "label_queue",
+    "language_of",
     "machine",
     "mapped_row",
     "model_calls",

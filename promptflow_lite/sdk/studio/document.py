@@ -14,10 +14,10 @@ from promptflow_lite.errors import PromptflowException, UserErrorException
 from promptflow_lite.flow import Problem, find_flow_file, validate_flow
 from promptflow_lite.sdk.studio import edits
 from promptflow_lite.sdk.studio.edits import Project
+from promptflow_lite.sdk.studio.files import MAX_BYTES, FlowFiles, OpenFile
 from promptflow_lite.sdk.studio.graph import Graph
 from promptflow_lite.sdk.studio.sources import LANGUAGES
 
-MAX_SOURCE_BYTES = 512 * 1024
 MAX_HISTORY = 200
 _LAYOUT_FILE = Path(".promptflow") / "studio.layout.json"
 
@@ -51,6 +51,7 @@ class FlowDocument:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.files = DocumentFiles(self)
         self.file = find_flow_file(folder)
         self.id = uuid.uuid4().hex
         self.shown: dict[str, str] = {}
@@ -72,11 +73,16 @@ class FlowDocument:
 
     # --- reading ---
 
+    def text(self, path: str) -> str | None:
+        """A text that edits of this flow change; None for other files of its folder."""
+        return self._texts(self.project).get(path)
+
     def reload(self) -> None:
         """Read everything from disk again, dropping edits that were not written."""
         with self._lock:
             self.project = Project(_text_or_none(self.file) or "", _read_sources(self.folder))
             self._on_disk = self._texts(self.project)
+            self._undo, self._redo = [], []  # their texts do not know what others changed, and would take it back
             self.conflict = []
             self._changed()
 
@@ -189,13 +195,14 @@ class FlowDocument:
 
     def _write(self, project: Project) -> None:
         new = self._texts(project)
-        for path, text in new.items():
-            if self._on_disk.get(path) != text:
-                target = self.folder / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_text(text, encoding="utf-8", newline="")
-        for path in set(self._on_disk) - set(new):
-            (self.folder / path).unlink(missing_ok=True)
+        changed = {path: text for path, text in new.items() if self._on_disk.get(path) != text}
+        targets = {path: self.files.path(path) for path in {*changed, *(set(self._on_disk) - set(new))}}
+        for path, text in changed.items():
+            target = targets[path]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8", newline="")
+        for path in set(targets) - set(changed):
+            targets[path].unlink(missing_ok=True)
 
         self.project = project
         self._on_disk = new
@@ -236,6 +243,51 @@ class FlowDocument:
         return {self.file.name: project.yaml, **project.sources}
 
 
+class DocumentFiles(FlowFiles):
+    """The files of an open flow; its sources change through the document, so that undo and the graph follow."""
+
+    def __init__(self, document: FlowDocument) -> None:
+        super().__init__(document.folder)
+        self._document = document
+
+    def open(self, name: str) -> OpenFile:
+        text = self._document.text(name)
+        return OpenFile(text, digest="") if text is not None else super().open(name)
+
+    def save(self, name: str, text: str) -> bool:
+        if self._document.text(name) is None:
+            return super().save(name, text)
+
+        return self._document.apply({"op": "set_text", "path": name, "text": text})
+
+    def create(self, name: str, text: str = "") -> None:
+        if self._free(name).suffix in LANGUAGES:
+            self._apply({"op": "set_text", "path": name, "text": text})
+        else:
+            super().create(name, text)
+
+    def rename(self, name: str, new_name: str) -> None:
+        target = self._free(new_name)
+        if self._document.text(name) is None:
+            super().rename(name, new_name)
+        elif name == self._document.file.name or target.suffix not in LANGUAGES:
+            raise UserErrorException(f"{name} cannot be called {new_name!r}.", hint="Keep the ending of its name.")
+        else:
+            self._apply({"op": "rename_file", "path": name, "name": new_name})
+
+    def delete(self, name: str) -> None:
+        if self._document.text(name) is None:
+            super().delete(name)
+        elif name == self._document.file.name:
+            raise UserErrorException(f"{name} is the flow itself.", hint="Delete the folder to delete the flow.")
+        else:
+            self._apply({"op": "delete_file", "path": name})
+
+    def _apply(self, op: Mapping[str, Any]) -> None:
+        if not self._document.apply(op):
+            raise UserErrorException(self._document.message)
+
+
 def _read_sources(folder: Path) -> dict[str, str]:
     """The text files that nodes may use, by path relative to the flow."""
     found: dict[str, str] = {}
@@ -245,7 +297,7 @@ def _read_sources(folder: Path) -> dict[str, str]:
         if is_hidden or path.suffix not in LANGUAGES or path.name in ("flow.dag.yaml", "flow.dag.yml"):
             continue
 
-        if path.is_file() and path.stat().st_size <= MAX_SOURCE_BYTES and (text := _text_or_none(path)) is not None:
+        if path.is_file() and path.stat().st_size <= MAX_BYTES and (text := _text_or_none(path)) is not None:
             found[relative.as_posix()] = text
 
     return found

@@ -321,6 +321,39 @@ def _set_text(context: _Context, op: Op) -> Project:
     return project
 
 
+def _rename_file(context: _Context, op: Op) -> Project:
+    """Give a source another path; nodes and variants that use it follow."""
+    path, new_path = str(op.get("path")), str(op.get("name"))
+    sources = {new_path if name == path else name: text for name, text in context.project.sources.items()}
+    return replace(
+        context.edited(
+            *(
+                edit.SetNodeField(node, "source.path", new_path, variant)
+                for node, variant in _users_of(context.project, path)
+            )
+        ),
+        sources=sources,
+    )
+
+
+def _delete_file(context: _Context, op: Op) -> Project:
+    sources = {name: text for name, text in context.project.sources.items() if name != op.get("path")}
+    return replace(context.project, sources=sources)
+
+
+def _users_of(project: Project, path: str) -> list[tuple[str, str | None]]:
+    """Nodes, with variants where they have any, whose source is a file."""
+    plain = project.graph()
+    found: list[tuple[str, str | None]] = []
+    for name, node in plain.nodes.items():
+        if not node.variants and node.source == path:
+            found.append((name, None))
+        found += [
+            (name, variant) for variant in node.variants if project.graph({name: variant}).nodes[name].source == path
+        ]
+    return found
+
+
 # --- variants -------------------------------------------------------------------------------------------------------
 
 
@@ -435,6 +468,8 @@ _GESTURES: dict[str, Callable[[_Context, Op], Project]] = {
     "remove_input": _remove_input,
     "set_connection": _set_connection,
     "set_text": _set_text,
+    "rename_file": _rename_file,
+    "delete_file": _delete_file,
     "add_variant": _add_variant,
     "remove_variant": _remove_variant,
     "set_default_variant": _set_default_variant,

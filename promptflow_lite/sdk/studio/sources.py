@@ -12,12 +12,16 @@ from promptflow_lite.flow import check_template, template_variables
 LANGUAGES = {
     ".py": "python",
     ".jinja2": "jinja",
-    ".prompty": "jinja",
+    ".prompty": "prompty",
     ".md": "markdown",
     ".yaml": "yaml",
     ".yml": "yaml",
     ".json": "json",
 }
+
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_DEFINITIONS = (*_FUNCTIONS, ast.ClassDef)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +83,25 @@ def _tool_parameters(source: str) -> tuple[Parameter, ...]:
     except (SyntaxError, ValueError):
         return ()
 
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    functions = [node for node in tree.body if isinstance(node, _FUNCTIONS)]
     tools = [function for function in functions if any(_is_tool(item) for item in function.decorator_list)]
     return _function_parameters(tools[0].args) if tools else ()
+
+
+def entry_parameters(source: str, name: str) -> list[Parameter]:
+    """What a function takes, or the `__call__` of a class; empty when the source cannot be read or has no such name."""
+    try:
+        body = ast.parse(source).body
+    except (SyntaxError, ValueError):
+        return []
+
+    found = next((item for item in body if isinstance(item, _DEFINITIONS) and item.name == name), None)
+    if isinstance(found, ast.ClassDef):
+        methods = [item for item in found.body if isinstance(item, _FUNCTIONS)]
+        found = next((item for item in methods if item.name == "__call__"), None)
+        return list(_function_parameters(found.args))[1:] if found is not None else []
+
+    return list(_function_parameters(found.args)) if found is not None else []
 
 
 def _is_tool(decorator: ast.expr) -> bool:

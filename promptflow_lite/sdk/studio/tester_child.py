@@ -141,6 +141,7 @@ def line_to_dict(line: LineResult, nodes: list[NodeResult]) -> dict[str, Any]:
         "duration_ms": line.duration_s * 1000,
         "start_time": line.start_time,
         "nodes": [node_to_dict(node) for node in nodes],
+        "spans": [asdict(span) for span in line.spans],
     }
 
 

@@ -26,6 +26,8 @@ def trace_rows(line: Mapping[str, Any], name: str) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     details: dict[str, Any] = {}
     _add(rows, details, "line", 0, name, "Flow", 0.0, total, line)
+    for index, span in enumerate(line.get("spans") or []):
+        _add_span(rows, details, f"line/{index}", 1, span, start)
     for node in nodes:
         key = f"line/{node['node']}"
         note = "cached" if node.get("is_cached") else ""

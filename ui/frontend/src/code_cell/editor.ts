@@ -5,7 +5,7 @@ import { jinja } from "@codemirror/lang-jinja";
 import { json } from "@codemirror/lang-json";
 import { markdown } from "@codemirror/lang-markdown";
 import { python } from "@codemirror/lang-python";
-import { yaml } from "@codemirror/lang-yaml";
+import { yaml, yamlFrontmatter } from "@codemirror/lang-yaml";
 import { bracketMatching, foldGutter, foldKeymap, HighlightStyle, indentOnInput, syntaxHighlighting } from "@codemirror/language";
 import { lintGutter, setDiagnostics, type Diagnostic } from "@codemirror/lint";
 import { highlightSelectionMatches, searchKeymap } from "@codemirror/search";
@@ -25,7 +25,7 @@ export interface Suggestion {
   detail?: string;
 }
 
-export type Language = "jinja" | "python" | "yaml" | "json" | "markdown" | "text";
+export type Language = "jinja" | "prompty" | "python" | "yaml" | "json" | "markdown" | "text";
 
 const colours = HighlightStyle.define([
   { tag: [t.keyword, t.controlKeyword, t.operatorKeyword, t.moduleKeyword], color: "var(--st-violet-text-color)" },
@@ -60,6 +60,7 @@ const theme = EditorView.theme({
 
 const languages: Record<Language, () => Extension> = {
   jinja: () => jinja({ base: markdown() }),
+  prompty: () => yamlFrontmatter({ content: jinja({ base: markdown() }) }),
   python: () => python(),
   yaml: () => yaml(),
   json: () => json(),
@@ -91,7 +92,7 @@ function completer(language: Language, suggestions: () => Suggestion[]) {
     const line = context.state.doc.lineAt(context.pos);
     const before = line.text.slice(0, context.pos - line.from);
     const word = language === "yaml" ? /\$\{?[\w.]*$/.exec(before) : /(?:\{\{|\{%)[^}]*?([A-Za-z_][\w.]*)?$/.exec(before);
-    if (!word || (language !== "yaml" && language !== "jinja")) {
+    if (!word || !["yaml", "jinja", "prompty"].includes(language)) {
       return null;
     }
     const typed = language === "yaml" ? word[0] : (word[1] ?? "");
