@@ -1,4 +1,4 @@
-"""The studio behind a token, for addresses that other machines can reach."""
+"""The studio as an ASGI application; behind a token where other machines can reach it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from pathlib import Path
 
 import streamlit as st
 from parts.gate import TokenGate
+from parts.root import AtRoot
 from starlette.middleware import Middleware
 
 from promptflow_lite.sdk.studio import gate_token
 
-app = st.App(
-    Path(__file__).with_name("app.py"),
-    middleware=[Middleware(TokenGate, token=gate_token())],
-)
+gate = [Middleware(TokenGate, token=gate_token())] if gate_token() else []
+app = st.App(Path(__file__).with_name("app.py"), middleware=[*gate, Middleware(AtRoot)])

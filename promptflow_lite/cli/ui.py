@@ -72,7 +72,7 @@ def _serve(args: Namespace) -> NoReturn:
     # Streamlit reads its own files from here rather than from a workspace that somebody else may have written.
     folder = home() / "studio"
     folder.mkdir(mode=0o700, exist_ok=True)
-    script = bundled("ui") / ("asgi.py" if token else "app.py")
+    script = bundled("ui") / "asgi.py"
     render.note(f"Studio for {workspace} on http://{args.host}:{args.port}")
     environment = {**environ(), "PFL_WORKSPACE": str(workspace), "PFL_HOME": str(home())}
     os.chdir(folder)

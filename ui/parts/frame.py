@@ -49,14 +49,37 @@ def frame() -> None:
 
 
 def require_sign_in() -> None:
-    """Where signing in is set up, show nothing to those who have not."""
-    if not st.secrets.load_if_toml_exists() or "auth" not in st.secrets or st.user.is_logged_in:
+    """Where signing in is set up, show nothing to those who have not, or who may not."""
+    if not signs_in():
         return
 
-    with st.container(border=True, horizontal_alignment="center"):
-        st.markdown("**Sign in to see the studio.**")
-        st.button("Sign in", type="primary", on_click=st.login, key="sign_in")
-    st.stop()
+    if not st.user.get("is_logged_in"):
+        with st.container(border=True, horizontal_alignment="center"):
+            st.markdown("**Sign in to see the studio.**")
+            st.button("Sign in", type="primary", on_click=st.login, key="sign_in")
+        st.stop()
+    if not may_enter(str(st.user.get("email") or ""), is_verified=st.user.get("email_verified") is not False):
+        with st.container(border=True, horizontal_alignment="center"):
+            st.markdown("**This account may not see the studio.**")
+            st.caption(str(st.user.get("email") or "It has no email address."))
+            sign_out()
+        st.stop()
+
+
+def signs_in() -> bool:
+    """Whether signing in is set up."""
+    return bool(st.secrets.load_if_toml_exists()) and "auth" in st.secrets
+
+
+def may_enter(email: str, *, is_verified: bool) -> bool:
+    """Whether an account is among those that are allowed; every account of the provider is when none are named."""
+    allowed = st.secrets.get("studio", {}).get("emails")
+    return allowed is None or (is_verified and email.lower() in [item.lower() for item in allowed])
+
+
+def sign_out() -> None:
+    """A button that ends the session."""
+    st.button("Sign out", icon=":material/logout:", on_click=st.logout, key="sign_out")
 
 
 def title(text: str, caption: str = "") -> None:

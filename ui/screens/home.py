@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import streamlit as st
-from parts.frame import empty, title
+from parts.frame import empty, sign_out, signs_in, title
 from parts.state import shown_errors, workspace
 from parts.tables import runs_table
 from parts.text import ago, counted
@@ -81,8 +81,12 @@ def page() -> None:
     space = workspace()
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         title("Flows", str(space.root))
-        if st.button("New flow", type="primary", icon=":material/add:", key="new_flow"):
-            new_flow(None)
+        with st.container(horizontal=True, width="content", vertical_alignment="center"):
+            if signs_in():
+                st.caption(str(st.user.get("email") or st.user.get("name") or ""))
+                sign_out()
+            if st.button("New flow", type="primary", icon=":material/add:", key="new_flow"):
+                new_flow(None)
 
     with shown_errors():
         flows = space.flows()

@@ -303,8 +303,13 @@ def page() -> None:
         empty("No run is chosen.", "Open one on the Runs page.")
         return
 
-    st.session_state["last_run"] = st.query_params["run"] = name
     client = workspace().client
+    if not client.store.runs.exists(name):
+        title("Run")
+        empty(f"There is no run {name}.", "It may have been deleted. Open another one on the Runs page.")
+        return
+
+    st.session_state["last_run"] = st.query_params["run"] = name
     with shown_errors():
         run = client.runs.get(name)
         evaluations = client.store.runs.list(None, base_run=name)
