@@ -10,19 +10,28 @@ from parts.frame import empty, title
 from parts.inspect import show_value
 from parts.state import shown_errors, workspace
 
-from promptflow_lite.sdk.studio import PromptflowException, label_queue, shown_value
+from promptflow_lite.sdk.studio import PromptflowException, RunFilter, label_queue, run_title, shown_value
 
+MAX_OFFERED = 200
 SCALES = {"good or bad": ["good", "bad"], "1 to 5": ["1", "2", "3", "4", "5"], "yes or no": ["yes", "no"]}
 
 
 def choices() -> tuple[list[str], str, str, list[str]]:
     """Runs, annotator, question and scale."""
-    known = [run.name for run in workspace().client.store.runs.list(200) if not run.run]
-    asked = [name for name in [st.query_params.get("run")] if name in known]
+    found, _ = workspace().client.store.runs.page(RunFilter(is_evaluation=False), limit=MAX_OFFERED)
+    known = {run.name: run_title(run) for run in found}
+    asked = [name for name in st.query_params.get("run", "").split(",") if name in known]
     left, middle, right, last = st.columns([4, 2, 2, 2], vertical_alignment="bottom")
     runs = left.multiselect(
-        "Runs, mixed and unnamed", known, default=asked, key="label_runs", placeholder="Choose runs"
+        "Runs, mixed and unnamed",
+        list(known),
+        default=asked,
+        format_func=lambda name: known[name],
+        key="label_runs",
+        placeholder="Choose runs",
     )
+    if runs:
+        st.query_params["run"] = ",".join(runs)
     annotator = middle.text_input("Who labels", st.session_state.get("annotator", "me"), key="label_annotator")
     question = right.text_input("What is asked", "quality", key="label_question")
     scale = last.selectbox("Scale", list(SCALES), key="label_scale")
@@ -77,18 +86,33 @@ def agreement(runs: list[str], question: str) -> None:
     if not labels:
         return
 
+    disputed = client.labels.disagreements(runs or None, name=question)
     st.markdown("#### Labels so far")
-    try:
-        found = client.labels.agreement(runs or None, name=question)
-        st.metric(f"Agreement ({found.coefficient})", f"{found.value:.2f}")
-    except PromptflowException as error:
-        st.caption(f"{error} {error.hint or ''}")
+    with st.container(border=True, horizontal=True, gap="large", vertical_alignment="center"):
+        st.metric("Labels", f"{len(labels):,}", width="content")
+        st.metric("People", len({label.annotator for label in labels}), width="content")
+        try:
+            found = client.labels.agreement(runs or None, name=question)
+            st.metric(f"Agreement ({found.coefficient})", f"{found.value:.2f}", width="content")
+            st.metric("Disagreements", f"{len(disputed):,}", width="content")
+        except PromptflowException as error:
+            st.caption(f"{error} {error.hint or ''}")
+    labels_table(labels, {(item["run"], item["line"]) for item in disputed})
+
+
+def labels_table(labels: list[Any], disputed: set[tuple[str, int]]) -> None:
+    """What was said; where it comes from only on request, since knowing it would end being blind."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        only_disputed = st.toggle("Only disagreements", key="label_disputed", disabled=not disputed)
+        is_open = st.toggle("Show the runs", key="label_reveal", help="You are no longer blind after that.")
     rows = [
         {"Run": item.run, "Line": item.line, "Who": item.annotator, "Label": item.value, "Comment": item.comment}
         for item in labels
+        if not only_disputed or (item.run, item.line) in disputed
     ]
     frame = pd.DataFrame(rows)
-    st.dataframe(frame, hide_index=True, height=min(38 + 35 * len(rows), 260))
+    shown = frame if is_open else frame.drop(columns="Run")
+    st.dataframe(shown, hide_index=True, height=min(38 + 35 * len(rows), 260))
     data = frame.to_csv(index=False)
     st.download_button("Download", data, "labels.csv", "text/csv", icon=":material/download:", key="label_download")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,7 +20,11 @@ from promptflow_lite.sdk.studio import (
     FlowCard,
     PromptflowException,
     TestJob,
+    chat_message,
     chat_shape,
+    history,
+    message_parts,
+    save_conversation,
     shown_value,
     trace_rows,
 )
@@ -46,10 +48,10 @@ class Conversation:
 
     turns: list[Turn] = field(default_factory=list)
 
-    def history(self, shape: ChatShape) -> list[dict[str, Any]]:
-        """The turns as the flow's chat history wants them."""
+    def answered(self, shape: ChatShape) -> list[tuple[Any, Any]]:
+        """Questions and answers of the turns that did not fail."""
         return [
-            {"inputs": {shape.question: turn.question}, "outputs": turn.result.get("output") or {}}
+            (turn.question, (turn.result.get("output") or {}).get(shape.answer))
             for turn in self.turns
             if not turn.result.get("error")
         ]
@@ -106,8 +108,8 @@ def ask(card: FlowCard, shape: ChatShape, conversation: Conversation, question: 
     state = author_state(card.path)
     inputs = {**state.inputs, shape.question: question}
     if shape.history:
-        inputs[shape.history] = conversation.history(shape)
-    show_question(question)
+        inputs[shape.history] = history(shape, conversation.answered(shape))
+    show_message("user", shape, question, card.path)
     with st.chat_message("assistant"):
         job = tester().run(card.path, inputs, variant=variant, stream=True)
         try:
@@ -119,55 +121,40 @@ def ask(card: FlowCard, shape: ChatShape, conversation: Conversation, question: 
             conversation.turns.append(Turn(question, job.result or {}, variant))
 
 
-def show_question(question: Any) -> None:
-    """What the user said, images included."""
-    with st.chat_message("user"):
-        for part in question if isinstance(question, list) else [question]:
-            if isinstance(part, dict):
-                for name, value in part.items():
-                    if name.startswith("data:image"):
-                        st.image(base64.b64decode(value), width=260)
+def show_message(who: str, shape: ChatShape, message: Any, folder: Path) -> None:
+    """What somebody said, images included."""
+    with st.chat_message(who):
+        for part in message_parts(shape, message, folder):
+            if isinstance(part, bytes):
+                st.image(part, width=260)
             else:
-                st.markdown(str(part))
+                st.markdown(part)
 
 
-def show_turn(number: int, turn: Turn, shape: ChatShape) -> None:
+def show_turn(number: int, turn: Turn, shape: ChatShape, folder: Path) -> None:
     """A turn of the past with a way to its trace."""
-    show_question(turn.question)
-    with st.chat_message("assistant"):
-        if turn.result.get("error"):
+    show_message("user", shape, turn.question, folder)
+    if turn.result.get("error"):
+        with st.chat_message("assistant"):
             show_error(turn.result["error"])
-        else:
-            st.markdown(shown_value((turn.result.get("output") or {}).get(shape.answer))[0])
-        if turn.result.get("nodes"):
-            trace = trace_rows(turn.result, f"turn {number + 1}")
-            tokens = sum(node["tokens"] for node in turn.result["nodes"])
-            label = f"{duration(trace['total_ms'] / 1000)} · {tokens} tokens · {turn.variant or 'default'}"
-            with st.expander(label, key=f"turn-{number}", on_change="rerun") as opened:
-                if opened.open:
-                    show_span(trace["details"][waterfall(trace, key=f"chat-trace-{number}")], key=f"turn-{number}")
-
-
-def save_rows(card: FlowCard, shape: ChatShape, conversation: Conversation) -> Path:
-    """Append the questions and answers to the flow's folder as data."""
-    file = card.path / "chat_rows.jsonl"
-    with file.open("a", encoding="utf-8") as stream:
-        for number, turn in enumerate(conversation.turns):
-            row: dict[str, Any] = {shape.question: turn.question}
-            if shape.history:
-                row[shape.history] = Conversation(conversation.turns[:number]).history(shape)
-            row["answer"] = (turn.result.get("output") or {}).get(shape.answer)
-            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-    return file
+    else:
+        show_message("assistant", shape, (turn.result.get("output") or {}).get(shape.answer), folder)
+    if turn.result.get("nodes"):
+        trace = trace_rows(turn.result, f"turn {number + 1}")
+        tokens = sum(node["tokens"] for node in turn.result["nodes"])
+        variant = (turn.variant or "default").strip("${}")
+        label = f"{duration(trace['total_ms'] / 1000)} · {tokens} tokens · {variant}"
+        with st.expander(label, key=f"turn-{number}", on_change="rerun") as opened:
+            if opened.open:
+                show_span(trace["details"][waterfall(trace, key=f"chat-trace-{number}")], key=f"turn-{number}")
 
 
 def question_of(submitted: Any, shape: ChatShape) -> Any:
-    """The value of the chat input: text, or text and images as a list."""
+    """The value of the chat input: a text, or text and images in the flow's format."""
     if isinstance(submitted, str):
-        return submitted
+        return chat_message(shape, submitted)
 
-    images = [{f"data:{file.type};base64": base64.b64encode(file.getvalue()).decode()} for file in submitted.files]
-    return [submitted.text, *images] if images else ([submitted.text] if shape.takes_list else submitted.text)
+    return chat_message(shape, submitted.text, [file.getvalue() for file in submitted.files])
 
 
 def page() -> None:
@@ -188,7 +175,8 @@ def page() -> None:
                 conversation.turns.clear()
                 st.rerun()
             if st.button("Save as rows", icon=":material/save:", disabled=not conversation.turns, key="chat_save"):
-                st.toast(f"Saved to {save_rows(card, shape, conversation).name}.")
+                file = save_conversation(shape, conversation.answered(shape), card.path)
+                st.toast(f"Saved to {file.name}. It can be chosen on the Batch page.")
         talk(card, shape, conversation, variant)
     except PromptflowException as error:
         show_error(error)
@@ -205,7 +193,7 @@ def talk(card: FlowCard, shape: ChatShape, conversation: Conversation, variant: 
         if not conversation.turns:
             st.caption("Say something below.")
         for number, turn in enumerate(conversation.turns):
-            show_turn(number, turn, shape)
+            show_turn(number, turn, shape, card.path)
         slot = st.container()
     submitted = st.chat_input(
         "Message",

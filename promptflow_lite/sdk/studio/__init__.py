@@ -38,6 +38,7 @@ from promptflow_lite.sdk.studio.forms import ChatShape, ConnectionKind, chat_sha
 from promptflow_lite.sdk.studio.jobs import Job, cancel_job, is_alive, pause_job
 from promptflow_lite.sdk.studio.labels import LabelQueue, label_queue
 from promptflow_lite.sdk.studio.lines import rendered_prompts, score_names, score_range
+from promptflow_lite.sdk.studio.messages import chat_message, history, message_parts, save_conversation
 from promptflow_lite.sdk.studio.models import (
     ModelEntry,
     bench_rows,
@@ -107,6 +108,7 @@ __all__ = [
     "cancel_job",
     "canvas_data",
     "chart_rows",
+    "chat_message",
     "chat_shape",
     "comparable_names",
     "connection_from_data",
@@ -122,6 +124,7 @@ __all__ = [
     "flow_graph",
     "gate_token",
     "headline",
+    "history",
     "is_alive",
     "is_code_flow",
     "known_value",
@@ -129,6 +132,7 @@ __all__ = [
     "language_of",
     "machine",
     "mapped_row",
+    "message_parts",
     "model_calls",
     "model_entries",
     "model_jobs",
@@ -142,6 +146,7 @@ __all__ = [
     "report_html",
     "resume_batch",
     "run_title",
+    "save_conversation",
     "score_names",
     "score_range",
     "score_rows",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from promptflow_lite._utils.jsonable import dumps
 from promptflow_lite.connections import CONNECTION_TYPES
 from promptflow_lite.errors import PromptflowException
 from promptflow_lite.flow import chat_roles, load_flow
 from promptflow_lite.sdk.studio.graph import GraphNode, as_reference
+
+MessageFormat = Literal["basic", "openai-vision"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,8 @@ class ChatShape:
     history: str | None
     takes_list: bool
     """The question may hold images beside text."""
+    message_format: MessageFormat
+    """How images are written."""
 
 
 def connection_kinds() -> list[ConnectionKind]:
@@ -61,8 +65,13 @@ def chat_shape(flow: str | Path) -> ChatShape | None:
     if roles.input is None or answer is None:
         return None
 
-    takes_list = (loaded.inputs or {})[roles.input].type == "list"
-    return ChatShape(question=roles.input, answer=answer, history=roles.history, takes_list=takes_list)
+    return ChatShape(
+        question=roles.input,
+        answer=answer,
+        history=roles.history,
+        takes_list=(loaded.inputs or {})[roles.input].type == "list",
+        message_format=loaded.message_format,
+    )
 
 
 def settings_text(node: GraphNode) -> str:
