@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 from promptflow_lite.records import RunRecord
@@ -41,7 +42,7 @@ def run_to_json(record: RunRecord, *, with_error_details: bool = True) -> dict[s
         "properties": properties,
         "flow_name": record.flow_name,
         "data": record.data,
-        "output": record.output_path,
+        "output": record.output_path and str(Path(record.output_path) / "flow_outputs"),
     }
     if record.run:
         result["run"] = record.run

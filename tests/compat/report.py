@@ -40,7 +40,7 @@ served by it; tool packages that add modules below `promptflow.` live beside the
 | token counts are 0 unless tracing is on | they are always counted |
 | a line that fails before its inputs are recorded leaves the run `Running` | the line is `Failed`, the run ends |
 | a run is `Completed` even if every line failed | it is `Failed` when no line completed |
-| rows of one data file are made a table: a column that a row lacks arrives as NaN (text `nan`), and whole numbers beside a gap become `5.0` | the row's values as written, `None` for the lacking one |
+| a column that a row lacks is NaN (text `nan`) and makes whole numbers fractions | it is `None`, numbers stay |
 | `run create` exits with 0 whatever happened | with 1 when the run or one of its lines failed |
 | artifact files, one a line | in runs of at most 1,000 lines, or with `PFL_RUN_ARTIFACTS=all`; the store has all |
 | `detail` of vision tools is ignored | it is sent |

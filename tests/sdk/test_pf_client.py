@@ -256,6 +256,7 @@ def test_a_run_leaves_the_files_of_the_original(flow: Path, rows: Path) -> None:
     run = PFClient().run(flow, data=rows, name="files")
     assert run._output_path is not None
     folder = run._output_path
+    assert run._to_dict()["output"] == str(folder / "flow_outputs")
 
     outputs = [json.loads(line) for line in (folder / "flow_outputs" / "output.jsonl").read_text().splitlines()]
     assert outputs == [{"line_number": 0, "o": "xx"}, {"line_number": 2, "o": "zz"}]
