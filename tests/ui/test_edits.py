@@ -352,3 +352,27 @@ def test_any_session_leaves_a_file_that_can_be_read(ops: list[dict[str, Any]]) -
     graph = current.graph()
     assert all(name not in graph.ancestors(other) or other not in graph.ancestors(name)
                for name in graph.nodes for other in graph.nodes if name != other)  # fmt: skip
+
+
+def test_a_variant_is_duplicated_with_its_own_source() -> None:
+    current = after({"op": "add_variant", "node": "last"})
+    current = apply(
+        current, {"op": "set_input", "node": "last", "input": "temperature", "value": "1"}, {"last": "variant_1"}
+    )
+
+    edited = apply(current, {"op": "add_variant", "node": "last", "copy_of": "variant_1"})
+    variants = data(edited)["node_variants"]["last"]["variants"]
+
+    assert variants["variant_2"]["node"]["inputs"]["temperature"] == 1
+    assert variants["variant_2"]["node"]["source"]["path"] == "last__variant_2.jinja2"
+
+
+def test_renaming_a_file_reaches_the_variants_that_use_it() -> None:
+    current = after(
+        {"op": "add_variant", "node": "last"}, {"op": "rename_file", "path": "last.jinja2", "name": "a/ask.jinja2"}
+    )
+    variants = data(current)["node_variants"]["last"]["variants"]
+
+    assert variants["variant_0"]["node"]["source"]["path"] == "a/ask.jinja2"
+    assert variants["variant_1"]["node"]["source"]["path"] == "last__variant_1.jinja2"
+    assert "last.jinja2" not in current.sources

@@ -145,6 +145,16 @@ def test_requests_of_a_group_run_at_the_same_time_and_others_wait(tester: FlowTe
     assert other.result["start_time"] >= max(job.result["nodes"][0]["end_time"] for job in group)
 
 
+def test_a_stream_comes_in_pieces_and_is_recorded_as_text(tester: FlowTester, flow: Path) -> None:
+    write(flow, "yield text\n    yield '!'")
+    job = tester.run(flow, {"text": "a"}, only=["work"], stream=True)
+
+    assert job.wait(TIMEOUT_S)
+    assert job.text == {"work": "a!"}
+    assert job.progress["work"]["status"] == "Completed"
+    assert job.result["nodes"][0]["output"] == "a!"
+
+
 def test_cancelling_ends_the_whole_group(tester: FlowTester, flow: Path) -> None:
     write(flow, "import time; time.sleep(60); return text")
     group = [tester.run(flow, {}, only=["work"], group="columns") for _ in range(12)]

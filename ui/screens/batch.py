@@ -198,6 +198,15 @@ def unmapped(card: FlowCard, mapping: dict[str, Any]) -> list[str]:
 # --- what to combine ---
 
 
+def asked_variants(node: str, names: list[str], otherwise: list[str]) -> list[str]:
+    """The variants that the address asks for (`NODE:A,B`)."""
+    asked_node, _, asked = st.query_params.get("variants", "").partition(":")
+    if not asked_node:
+        return otherwise
+
+    return [name for name in asked.split(",") if name in names] if node == asked_node else []
+
+
 def choose_grid(card: FlowCard) -> GridRequest:
     """Variants of each node, models, values of inputs and repeats; every combination becomes a run.
 
@@ -212,7 +221,7 @@ def choose_grid(card: FlowCard) -> GridRequest:
             f"Variants of {node}",
             names,
             selection_mode="multi",
-            default=names if is_small else None,
+            default=asked_variants(node, names, names if is_small else []),
             key=f"batch_variants-{card.name}-{node}",
             help="None chosen: the node's default.",
         )

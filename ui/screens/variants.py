@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,15 @@ from parts.ops import deliver
 from parts.state import AuthorState, author_state, data_rows, show_error, tester, workspace
 from parts.text import duration, short
 
-from promptflow_lite.sdk.studio import FlowCard, PromptflowException, TestJob, error_card, settings_text, shown_value
+from promptflow_lite.sdk.studio import (
+    FlowCard,
+    GraphNode,
+    PromptflowException,
+    TestJob,
+    error_card,
+    settings_text,
+    shown_value,
+)
 
 MAX_COLUMNS = 4
 POLL_S = 0.3
@@ -53,16 +62,17 @@ def jobs_of(state: AuthorState, node: str) -> Jobs:
 
 
 def run_variants(state: AuthorState, node: str, variants: list[str], rows: list[dict[str, Any]]) -> None:
-    """Start every variant on every row; they run one after the other."""
+    """Start every variant on every row; they run at the same time."""
     jobs = jobs_of(state, node)
     jobs.clear()
+    group = uuid.uuid4().hex
     only = state.document.graph.ancestors(node)
     known = state.document.graph.inputs
     for number, row in enumerate(rows):
         inputs = {**state.inputs, **{name: value for name, value in row.items() if name in known}}
         for variant in variants:
             jobs[variant, number] = tester().run(
-                state.document.folder, inputs, variant=f"${{{node}.{variant}}}", only=only, stream=True
+                state.document.folder, inputs, variant=f"${{{node}.{variant}}}", only=only, stream=True, group=group
             )
 
 
@@ -84,19 +94,7 @@ def column(state: AuthorState, node: str, variant: str, base: str | None) -> Non
     document = state.document
     entry = document.graph_of({node: variant}).nodes[node]
     with st.container(border=True):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{variant}**")
-            st.space("stretch")
-            is_default = variant == entry.default_variant
-            st.button(
-                "Default" if is_default else "Set default",
-                key=f"default-{variant}",
-                on_click=document.apply,
-                args=({"op": "set_default_variant", "node": node, "variant": variant},),
-                type="tertiary",
-                icon=":material/check:" if is_default else None,
-                disabled=is_default,
-            )
+        column_head(state, entry, variant)
         text = document.project.sources.get(entry.source or "", "")
         if base is None:
             editor(
@@ -122,8 +120,28 @@ def column(state: AuthorState, node: str, variant: str, base: str | None) -> Non
         show_output(jobs_of(state, node).get((variant, 0)), node)
 
 
+def column_head(state: AuthorState, node: GraphNode, variant: str) -> None:
+    """Name of the variant, and what can be done with it."""
+    document = state.document
+    is_default = variant == node.default_variant
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        st.markdown(f"**{variant}**")
+        st.space("stretch")
+        actions = [
+            ("set_default_variant", ":material/check:", "Default" if is_default else "Set default", "", is_default),
+            ("add_variant", ":material/content_copy:", "", f"Duplicate {variant}", False),
+            ("remove_variant", ":material/delete:", "", f"Remove {variant}", len(node.variants) < 2),
+        ]
+        for name, icon, label, help_text, disabled in actions:
+            op = {"op": name, "node": node.name, "copy_of" if name == "add_variant" else "variant": variant}
+            st.button(
+                label, key=f"{name}-{variant}", on_click=document.apply, args=(op,), type="tertiary",
+                icon=icon if is_default or not label else None, help=help_text or None, disabled=disabled,
+            )  # fmt: skip
+
+
 def show_output(job: TestJob | None, node: str) -> None:
-    """Output of the first row, with what it took."""
+    """Output of the first row as it comes, with what it took."""
     if job is None:
         st.caption("Not run yet.")
         return
@@ -133,7 +151,8 @@ def show_output(job: TestJob | None, node: str) -> None:
     if record:
         st.caption(f"{duration(record['ms'] / 1000)} · {record['tokens']} tokens")
     elif not job.is_done:
-        st.caption(":material/progress_activity: running")
+        has_started = node in job.progress
+        st.caption(":material/progress_activity: running" if has_started else ":material/schedule: waiting")
 
 
 def sample_table(jobs: Jobs, node: str, variants: list[str], rows: list[dict[str, Any]]) -> None:
@@ -177,13 +196,18 @@ def controls(state: AuthorState, node: str) -> None:
     """Rows, run, add, and the way to a whole batch."""
     st.number_input("Rows", 1, 20, 1, key="variants_rows", width=110)
     variants = state.document.graph.nodes[node].variants
-    if st.button("Run all", type="primary", icon=":material/play_arrow:", disabled=not variants, key="variants_run"):
+    if any(not job.is_done for job in jobs_of(state, node).values()):
+        if st.button("Stop", icon=":material/stop:", key="variants_stop"):
+            tester().cancel()
+    elif st.button("Run all", type="primary", icon=":material/play_arrow:", disabled=not variants, key="variants_run"):
         rows = sample(state)
         run_variants(state, node, variants, rows)
     add = {"op": "add_variant", "node": node}
     st.button("Add variant", icon=":material/add:", key="variants_add", on_click=state.document.apply, args=(add,))
     if st.button("Compare on data", icon=":material/layers:", key="variants_batch"):
-        st.switch_page("screens/batch.py", query_params={"flow": workspace().relative(state.document.folder)})
+        shown = st.session_state.get(f"variants_shown-{state.document.id}-{node}") or variants[:MAX_COLUMNS]
+        query = {"flow": workspace().relative(state.document.folder), "variants": f"{node}:{','.join(shown)}"}
+        st.switch_page("screens/batch.py", query_params=query)
 
 
 def sample(state: AuthorState) -> list[dict[str, Any]]:
@@ -206,7 +230,13 @@ def draw(state: AuthorState, node: str) -> None:
     shown = variants
     with st.container(horizontal=True, vertical_alignment="center"):
         if len(variants) > MAX_COLUMNS:
-            shown = st.multiselect("Shown", variants, default=variants[:MAX_COLUMNS], max_selections=MAX_COLUMNS)
+            shown = st.multiselect(
+                "Shown",
+                variants,
+                default=variants[:MAX_COLUMNS],
+                max_selections=MAX_COLUMNS,
+                key=f"variants_shown-{document.id}-{node}",
+            )
         view = st.segmented_control(
             "View",
             ["Edit", "Differences"],
@@ -222,6 +252,8 @@ def draw(state: AuthorState, node: str) -> None:
     @st.fragment(run_every=POLL_S if is_active else None)
     def columns() -> None:
         deliver()
+        if document.graph.nodes[node].variants != variants:
+            st.rerun()
         for slot, variant in zip(st.columns(max(len(shown), 2)), shown, strict=False):
             with slot:
                 base = shown[0] if view == "Differences" and variant != shown[0] else None

@@ -35,6 +35,7 @@ from promptflow_lite.sdk.studio.document import FlowDocument
 from promptflow_lite.sdk.studio.edits import parse_value, value_text
 from promptflow_lite.sdk.studio.files import FlowFiles
 from promptflow_lite.sdk.studio.forms import ChatShape, ConnectionKind, chat_shape, connection_kinds, settings_text
+from promptflow_lite.sdk.studio.graph import GraphNode
 from promptflow_lite.sdk.studio.jobs import Job, cancel_job, is_alive, pause_job
 from promptflow_lite.sdk.studio.labels import LabelQueue, label_queue
 from promptflow_lite.sdk.studio.lines import rendered_prompts, score_names, score_range
@@ -86,6 +87,7 @@ __all__ = [
     "FlowDocument",
     "FlowFiles",
     "FlowTester",
+    "GraphNode",
     "GridRequest",
     "Job",
     "LabelQueue",

@@ -358,8 +358,10 @@ def _users_of(project: Project, path: str) -> list[tuple[str, str | None]]:
 
 
 def _add_variant(context: _Context, op: Op) -> Project:
-    """Add a copy of the node, or of its variant on display, with a source of its own."""
+    """Add a copy of the node, or of a variant (`copy_of`, or the one on display), with a source of its own."""
     node = context.node(op)
+    if op.get("copy_of") in node.variants:
+        node = context.project.graph({node.name: str(op["copy_of"])}).nodes[node.name]
     names = node.variants or ["variant_0"]
     name = str(op.get("name") or _free_name("variant_1", names, start=len(names)))
     copy = {key: value for key, value in node.body.items() if key not in ("name", "use_variants")}

@@ -153,7 +153,7 @@ def node_to_dict(node: NodeResult) -> dict[str, Any]:
         "node": node.node,
         "status": Status.RUNNING if is_streaming else node.status,
         "inputs": node.inputs,
-        "output": None if is_streaming else node.output,
+        "output": None if is_streaming else _joined(node.output),
         "error": node.error,
         "ms": max(end - start, 0.0) * 1000,
         "start_time": start,
@@ -163,6 +163,14 @@ def node_to_dict(node: NodeResult) -> dict[str, Any]:
         "is_cached": node.is_cached,
         "spans": [asdict(span) for span in node.spans],
     }
+
+
+def _joined(output: Any) -> Any:
+    """An output that streamed as the text it made."""
+    if isinstance(output, RecordingIterator) and all(isinstance(item, str) for item in output.items):
+        return "".join(output.items)
+
+    return output
 
 
 if __name__ == "__main__":
