@@ -76,7 +76,8 @@ def _serve(args: Namespace) -> NoReturn:
     render.note(f"Studio for {workspace} on http://{args.host}:{args.port}")
     environment = {**environ(), "PFL_WORKSPACE": str(workspace), "PFL_HOME": str(home())}
     os.chdir(folder)
-    command = [sys.executable, "-m", "streamlit", "run", str(script), *server_flags(args.host, args.port)]
+    command = [sys.executable, "-m", "promptflow_lite.cli.studio", "run", str(script)]
+    command += server_flags(args.host, args.port)
     command.append(f"--server.headless={'true' if args.no_browser else 'false'}")
     sys.stderr.flush()
     os.execve(sys.executable, command, environment)  # noqa: S606 - our own interpreter; signals reach it directly

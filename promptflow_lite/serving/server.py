@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,8 @@ from promptflow_lite._utils.imports import require
 from promptflow_lite.errors import ServingError, UnsafeBindError
 from promptflow_lite.serving.app import EndpointApp
 from promptflow_lite.serving.loopback import LoopbackGuard, is_loopback
+
+_MAX_HEAD_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,43 +128,63 @@ def _listen(settings: ServerSettings) -> socket.socket:
     return listener
 
 
+class _HeadWatch:
+    """Gives a connection up whose request head takes too long, or too much."""
+
+    def __init__(self, limit_s: float, give_up: Callable[[], None]) -> None:
+        self._limit_s = limit_s
+        self._give_up = give_up
+        self._timer: asyncio.TimerHandle | None = None
+        self._n_bytes = 0
+
+    def begin(self) -> None:
+        """A head is awaited from now on."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._limit_s, self._give_up)
+
+    def grow(self, n_bytes: int) -> None:
+        """So many bytes came, and the head may still not be whole."""
+        if self._timer is not None:
+            self._n_bytes += n_bytes
+            if self._n_bytes > _MAX_HEAD_BYTES:
+                self._give_up()
+
+    def end(self) -> None:
+        """The head is whole, or the connection gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+        self._n_bytes = 0
+
+
 def _protocol(settings: ServerSettings) -> Any:
-    """uvicorn's fast HTTP protocol, with a limit on the time that a request head may take."""
+    """uvicorn's fast HTTP protocol, with limits on the time and size of a request head."""
     require("httptools", extra="serve", feature="Serving a flow")
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
     class PatientProtocol(HttpToolsProtocol):
-        """Closes connections that never finish a request head."""
-
-        _head_timer: asyncio.TimerHandle | None = None
+        """Closes connections that never finish a request head, or send one without end."""
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self._await_head()
+            self._watch = _HeadWatch(settings.header_timeout_s, transport.close)
+            self._watch.begin()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._watch.grow(len(data))
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
-            self._await_head()
+            self._watch.begin()
 
         def on_headers_complete(self) -> None:
-            self._stop_waiting()
+            self._watch.end()
             super().on_headers_complete()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_waiting()
+            self._watch.end()
             super().connection_lost(exc)
-
-        def _await_head(self) -> None:
-            if self._head_timer is None:
-                self._head_timer = self.loop.call_later(settings.header_timeout_s, self._give_up)
-
-        def _stop_waiting(self) -> None:
-            if self._head_timer is not None:
-                self._head_timer.cancel()
-                self._head_timer = None
-
-        def _give_up(self) -> None:
-            if not self.transport.is_closing():
-                self.transport.close()
 
     return PatientProtocol

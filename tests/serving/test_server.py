@@ -191,6 +191,18 @@ def test_200_slow_and_broken_clients_disturb_nobody(plain_flow: Path) -> None:
         assert server.score("still here") == 200
 
 
+def test_a_request_head_without_end_is_cut(plain_flow: Path) -> None:
+    with Server(plain_flow) as server, socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 200")
+        client.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n")
+        endless = (b"X-Long: " + b"a" * 8000 + b"\r\n") * 10_000
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            client.sendall(endless)
+
+        assert server.score("still here") == 200
+
+
 def test_streams_that_readers_abandon_leave_nothing_behind(chat_flow: Path) -> None:
     request = orjson.dumps({"question": "wait " * 20})
     head = b"POST /v1/run HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nContent-Length: %d\r\n\r\n"
