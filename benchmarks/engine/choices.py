@@ -36,7 +36,9 @@ def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("data", help="JSONL with text and label.")
     options.add_argument("--rows", type=int, default=872)
-    options.add_argument("--loop-rows", type=int, default=8)
+    options.add_argument(
+        "--loop-rows", type=int, default=48, help="Rows of the loop; its rate does not depend on them."
+    )
     args = options.parse_args()
     rows = read_rows(args.data)
     heads = [six_shots(text, rows[-6 * (k + 1) : len(rows) - 6 * k]) for k, text in enumerate(INSTRUCTIONS)]
@@ -58,6 +60,8 @@ def main() -> None:
     report(
         "choices",
         rows=len(rows),
+        loop_of=args.loop_rows,
+        loop=loop.to_dict(),
         one_prompt={key: value for key, value in single.items() if key != "timing"},
         two_prompts={key: value for key, value in both.items() if key != "timing"},
         two_prompts_times_the_loop=both["timing"].ratio(loop, scale),
