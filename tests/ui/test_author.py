@@ -118,3 +118,95 @@ def test_keys_search_fit_and_explain_themselves(author: Watched, studio: Studio,
     page.locator('[data-cell="c"].selected').wait_for()
     author.settle()
     assert page.locator('.react-flow__node[data-id="a"] .card.dimmed').count() == 1
+
+
+PRINTS = "def a(x):\n    print('seen', x)\n    return x"
+FAILS = "def b(i_a):\n    ready = True\n    raise ValueError('no luck')"
+
+
+def test_cells_show_logs_errors_at_their_line_and_run_what_is_asked(
+    author: Watched, studio: Studio, workspace_folder: Path
+) -> None:
+    page = author.page
+    graph_flow(workspace_folder / "chain", "a -> b, b -> c", code={"a": PRINTS, "b": FAILS})
+    open_author(studio, author)
+
+    page.get_by_label("Run to b", exact=True).click()
+    card(author, "b", "Failed").wait_for()
+    author.settle()
+    failed = page.locator('[data-cell="b"]')
+    assert "no luck" in failed.get_by_role("alert").inner_text()
+    assert "b.py:" in failed.get_by_role("alert").inner_text()
+    assert failed.locator(".cm-lint-marker-error").count() == 1
+    assert card(author, "c", "Completed").count() == 0, "what comes after was not asked for"
+    page.locator('[data-cell="a"]').get_by_role("tab", name="Log").click()
+    assert "seen start" in page.locator('[data-cell="a"] .out-log').inner_text()
+
+    page.locator('[data-cell="a"] .cm-content').click()
+    page.locator('.react-flow__node[data-id="a"] .card.selected').wait_for()
+    page.keyboard.press("Control+End")
+    page.keyboard.type("\nreturn = 1")
+    page.locator('[data-cell="a"] .cm-lint-marker-error').wait_for()
+    page.locator('.react-flow__node[data-id="a"] .badge.bad').wait_for()
+
+
+def test_templates_complete_inputs_and_nodes_and_show_the_prompt(
+    author: Watched, studio: Studio, workspace_folder: Path
+) -> None:
+    page, folder = author.page, graph_flow(workspace_folder / "chain", "first -> second")
+    open_author(studio, author)
+    page.get_by_label("Add Prompt").click()
+    cell = page.locator('[data-cell="new_prompt"]')
+    cell.wait_for()
+    author.settle()
+
+    cell.locator(".cm-content").click()
+    page.keyboard.type("Say {{ se")
+    page.locator(".cm-tooltip-autocomplete li", has_text="second").wait_for()
+    page.wait_for_timeout(200)  # the list takes no key in its first moments
+    page.keyboard.press("Enter")
+    page.keyboard.press("End")
+    page.keyboard.type(" and {{ x }}")
+    page.keyboard.press("Control+s")
+    author.settle()
+    assert load_yaml(folder / "flow.dag.yaml").value["nodes"][-1]["inputs"] == {
+        "second": "${second.output}",
+        "x": "${inputs.x}",
+    }
+
+    cell.locator(".cm-content").press("Control+Enter")
+    cell.locator(".out-output").wait_for()
+    author.settle()
+    assert cell.locator(".out-output").inner_text() == "Say start>first>second and start"
+    cell.get_by_role("tab", name="Rendered prompt").click()
+    assert "start>first>second" in cell.locator(".out-rendered").inner_text()
+
+
+def test_files_are_made_and_deleted_on_the_author_page(author: Watched, studio: Studio, workspace_folder: Path) -> None:
+    page, folder = author.page, graph_flow(workspace_folder / "chain", "a")
+    open_author(studio, author)
+    page.get_by_role("tab", name="Files").click()
+    author.settle()
+
+    page.get_by_role("button", name="New", exact=True).click()
+    page.get_by_label("Path below the flow's folder").fill("../escape.md")
+    page.get_by_role("button", name="Create").click()
+    page.get_by_text("is no usable file name").or_(page.get_by_text("leads out of")).wait_for()
+    page.get_by_label("Path below the flow's folder").fill("notes.md")
+    page.get_by_role("button", name="Create").click()
+    page.get_by_label("Path below the flow's folder").wait_for(state="detached")
+    author.settle()
+    assert (folder / "notes.md").is_file()
+    assert not (workspace_folder / "escape.md").exists()
+
+    page.locator('[aria-label="notes.md"]').click()
+    page.keyboard.type("remember")
+    page.keyboard.press("Control+s")
+    author.settle()
+    assert (folder / "notes.md").read_text() == "remember"
+
+    page.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").wait_for(state="detached")
+    author.settle()
+    assert not (folder / "notes.md").exists()
