@@ -98,12 +98,10 @@ class FlexExecutor(SingleCallExecutor):
         return self._aggregate is not None
 
     def arguments(self, inputs: Mapping[str, Any], line_number: int | None) -> dict[str, Any]:
-        """The inputs that the function names, typed; `sample.inputs` when there are none."""
-        given = {name: value for name, value in inputs.items() if name != "line_number"}
-        if not given:
-            given = dict(self.flow.sample.get("inputs") or {})
-
-        known = {name: value for name, value in given.items() if name in self.signature.parameters}
+        """The inputs that the function names, typed; `sample.inputs` when there are none, but not for a row of data."""
+        given = inputs or self.flow.sample.get("inputs") or {}
+        parameters = self.signature.parameters
+        known = {name: value for name, value in given.items() if name in parameters and name != "line_number"}
         return known if self._coerce is None else self._coerce(known, line_number)
 
     def call(self, arguments: dict[str, Any], *, allow_stream: bool) -> Any:

@@ -41,10 +41,9 @@ class PromptyExecutor(SingleCallExecutor):
         return self.flow.inputs
 
     def arguments(self, inputs: Mapping[str, Any], line_number: int | None) -> dict[str, Any]:
-        """The declared inputs, typed; the sample when none are given."""
-        given = {name: value for name, value in inputs.items() if name != "line_number"}
-        given = given or dict(self.flow.sample or {})
-        known = {name: value for name, value in given.items() if name in self.flow.inputs}
+        """The declared inputs, typed; the sample when there are none, but not for a row of data."""
+        given = inputs or self.flow.sample or {}
+        known = {name: value for name, value in given.items() if name in self.flow.inputs and name != "line_number"}
         return InputCoercion(self.flow.inputs, root=self.flow.root)(known, line_number)
 
     def call(self, arguments: dict[str, Any], *, allow_stream: bool) -> Any:

@@ -258,6 +258,7 @@ def test_the_sample_is_used_when_no_inputs_are_given(root: Path) -> None:
     executor = executor_of(root, "any_keyword", sample={"inputs": {"a": "sampled"}})
 
     assert executor.run_line({}).output == {"a": "sampled", "rest": {}}
+    assert executor.run_line({"line_number": 0}, line_number=0).status is Status.FAILED
 
 
 def test_the_yaml_signature_types_and_defaults(root: Path) -> None:

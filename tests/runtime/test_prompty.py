@@ -357,6 +357,13 @@ def test_as_a_flow_init_overrides_the_front_matter(write: Any, model: FakeModel)
     assert body_of(model)["max_tokens"] == 3
 
 
+def test_a_row_of_data_gets_defaults_and_not_the_sample(write: Any, model: FakeModel) -> None:
+    executor = executor_of(write(inputs={"q": {"type": "string", "default": "dflt"}}, sample={"q": "sampled"}))
+
+    asked = [executor.run_line(inputs).inputs["q"] for inputs in ({}, {"line_number": 0})]
+    assert asked == ["sampled", "dflt"]
+
+
 def test_as_a_flow_a_missing_input_fails_the_line(write: Any) -> None:
     line = executor_of(write()).run_line({})
 
