@@ -185,3 +185,20 @@ def test_a_model_is_measured_in_a_process_of_its_own(client: Client) -> None:
     assert job.error is None
     assert [row["rows"] for row in job.progress["measured"]] == [1, 4]
     assert all(row["generated_tokens_per_s"] > 0 for row in job.progress["measured"])
+
+
+def test_a_model_is_tried_on_the_page(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PFL_DEFAULT_MODEL", "fake:echo")
+    at = open_page("models")
+    at.session_state["model_tabs"] = "Try it"
+    at.run()
+
+    at.text_area(key="model_prompt").set_value("Say hello.")
+    at.button(key="model_ask").click().run()
+    _, job = at.session_state["model_job"]
+    assert job.wait(30)
+    at.run()
+
+    assert not at.exception
+    assert "Say hello." in [block.value for block in at.code]
+    assert "tokens a second" in texts(at)

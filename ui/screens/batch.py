@@ -161,7 +161,7 @@ def source_of(
     has_default = spec.get("default") is not None
     choices = [*([DEFAULT] if has_default else []), *(f"${{data.{column}}}" for column in columns), CONSTANT]
     left, middle, right = st.columns([2, 3, 4], vertical_alignment="center")
-    left.markdown(f"`{name}` :gray[{spec.get('type', 'string')}]")
+    left.markdown(f"`{name}` :small[:gray[{spec.get('type', 'string')}]]")
     chosen = middle.selectbox(
         f"Source of {name}",
         choices,
@@ -184,7 +184,7 @@ def source_of(
         return text or None
     else:
         column = chosen.removeprefix("${data.").removesuffix("}")
-        right.caption(" · ".join(short(row.get(column), 60) for row in rows[:3]))
+        right.caption(" · ".join(short(row.get(column), 40) for row in rows[:3]))
         return chosen
     return None
 
@@ -326,14 +326,15 @@ def show_estimate(expected: BatchEstimate) -> None:
     calls = expected.calls + expected.judge_calls
     naive = expected.naive_calls + expected.judge_calls
     facts = {
-        "Runs": (expected.n_runs, "Evaluations included."),
-        "Lines": (expected.n_lines, "Of all runs."),
-        "Model calls": (calls, "Evaluators included."),
-        "Tokens, about": (expected.tokens, "Of the cells, without evaluators."),
+        "Runs": expected.n_runs,
+        "Lines": expected.n_lines,
+        "Model calls": calls,
+        "Tokens": expected.tokens,
     }
     with st.container(border=True):
-        for column, (name, (value, meaning)) in zip(st.columns(len(facts)), facts.items(), strict=True):
-            column.metric(name, f"{value:,}", help=meaning)
+        for column, (name, value) in zip(st.columns(len(facts)), facts.items(), strict=True):
+            column.metric(name, f"{value:,}")
+        st.caption("Evaluators are included, except in the tokens, which are a rough estimate.")
     if naive > calls:
         st.caption(f"Each combination on its own would make {naive:,} calls; shared work is done once.")
     if len(expected.cells) > 1:

@@ -30,6 +30,7 @@ from promptflow_lite.sdk.studio import (
 )
 
 POLL_S = 0.05
+DEFAULT = "default"
 IMAGE_TYPES = ["png", "jpg", "jpeg", "gif", "webp"]
 
 
@@ -77,13 +78,14 @@ def choose_variant(card: FlowCard) -> str | None:
     if not options:
         return None
 
-    return st.selectbox(
+    chosen = st.selectbox(
         "Variant",
-        [None, *options],
-        format_func=lambda text: text.strip("${}") if text else "default",
+        [DEFAULT, *options],
+        format_func=lambda text: text.strip("${}"),
         key=f"chat_variant-{card.name}",
         width=220,
     )
+    return None if chosen == DEFAULT else chosen
 
 
 def pieces(job: TestJob, output: str) -> Iterator[str]:
@@ -142,7 +144,7 @@ def show_turn(number: int, turn: Turn, shape: ChatShape, folder: Path) -> None:
     if turn.result.get("nodes"):
         trace = trace_rows(turn.result, f"turn {number + 1}")
         tokens = sum(node["tokens"] for node in turn.result["nodes"])
-        variant = (turn.variant or "default").strip("${}")
+        variant = (turn.variant or DEFAULT).strip("${}")
         label = f"{duration(trace['total_ms'] / 1000)} · {tokens} tokens · {variant}"
         with st.expander(label, key=f"turn-{number}", on_change="rerun") as opened:
             if opened.open:
@@ -189,7 +191,7 @@ def no_flow() -> None:
 
 def talk(card: FlowCard, shape: ChatShape, conversation: Conversation, variant: str | None) -> None:
     """The conversation and the box for the next question."""
-    with st.container(height=520, border=True, autoscroll=True):
+    with st.container(height=420, border=True, autoscroll=True):
         if not conversation.turns:
             st.caption("Say something below.")
         for number, turn in enumerate(conversation.turns):

@@ -33,6 +33,8 @@ MAX_CHANGED = 500
 QUICK_S = 0.6
 """What takes longer is waited for without keeping the page from opening."""
 POLL_S = 0.7
+INTERVAL_COLOUR = "#8a93a6"
+"""A rule does not follow the theme by itself; this grey is seen on light and on dark."""
 COLOURS = {"better": "green", "worse": "red", "inconclusive": "gray"}
 
 
@@ -81,7 +83,7 @@ def interval_chart(rows: list[dict[str, Any]], level: float) -> None:
     base = alt.Chart(pd.DataFrame(rows)).encode(
         y=alt.Y("Variant:N", sort=None, title=None, axis=alt.Axis(labelLimit=220))
     )
-    bars = base.mark_rule(strokeWidth=3, opacity=0.5).encode(
+    bars = base.mark_rule(strokeWidth=3, color=INTERVAL_COLOUR).encode(
         x=alt.X("low:Q", title=f"mean and {level:.0%} interval", scale=alt.Scale(zero=False)), x2="high:Q"
     )
     points = base.mark_point(filled=True, size=110, opacity=1).encode(
@@ -239,16 +241,18 @@ def show(job: ComparisonJob) -> None:
         empty("This is a single variant.", "Choose another run to compare it with.")
         return
 
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.markdown(f"**{headline(comparison)}**")
-        st.download_button(
-            "HTML report",
-            lambda: report_html(comparison),
-            "comparison.html",
-            "text/html",
-            icon=":material/download:",
-            key="report",
-        )
+    left, right = st.columns([6, 1], vertical_alignment="center")
+    left.markdown(f"**{headline(comparison)}**")
+    right.download_button(
+        "HTML report",
+        lambda: report_html(comparison),
+        "comparison.html",
+        "text/html",
+        icon=":material/download:",
+        key="report",
+        width="stretch",
+        wrap=False,
+    )
     for metric in comparison.metrics:
         metric_section(comparison, metric)
     promote_section(comparison)

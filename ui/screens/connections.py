@@ -45,12 +45,20 @@ def listing(records: list[dict[str, Any]]) -> None:
             st.markdown(f"**{name}**")
             if st.button("Replace", icon=":material/edit:", key="connection_replace"):
                 edit(records[chosen[0]])
-            if st.button("Delete", icon=":material/delete:", key="connection_delete"):
-                workspace().client.connections.delete(name)
-                st.rerun()
+            if st.button("Delete…", icon=":material/delete:", key="connection_delete"):
+                delete(name)
 
 
 HIDDEN = {"name", "type", "module", "created_date", "last_modified_date", "expiry_time", "is_default"}
+
+
+@st.dialog("Delete a connection")
+def delete(name: str) -> None:
+    """Ask before a connection is gone."""
+    st.markdown(f"Delete **{name}** with its secrets? Flows that name it will not run any more.")
+    if st.button("Delete for good", type="primary", key="connection_delete_sure"):
+        workspace().client.connections.delete(name)
+        st.rerun()
 
 
 @st.dialog("Connection", width="medium")

@@ -27,7 +27,7 @@ def deployments(name: str) -> None:
         {
             "Deployment": item.name,
             "Flow": workspace().relative(item.flow),
-            "Variant": item.variant or "",
+            "Variant": (item.variant or "").strip("${}"),
             "Traffic": item.weight / total,
             "Mirrored": item.mirror_fraction,
             "State": "draining" if item.is_draining else "serving",

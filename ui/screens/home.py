@@ -42,7 +42,7 @@ def new_flow(template: FlowCard | None) -> None:
 
 def flow_card(card: FlowCard) -> None:
     """A flow of the workspace."""
-    with st.container(border=True, height=142, gap=None, vertical_alignment="distribute"):
+    with st.container(border=True, height=156, gap=None, vertical_alignment="distribute"):
         with st.container(gap="xsmall"):
             with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
                 st.markdown(f"**{card.title}**")
@@ -60,7 +60,7 @@ def flow_card(card: FlowCard) -> None:
 
 def template_card(card: FlowCard) -> None:
     """A template."""
-    with st.container(border=True, height=130, gap=None, vertical_alignment="distribute"):
+    with st.container(border=True, height=148, gap=None, vertical_alignment="distribute"):
         with st.container(gap="xsmall"):
             st.markdown(f"**{card.title}**")
             st.caption(card.description)

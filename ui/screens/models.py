@@ -318,7 +318,7 @@ def try_tab(entry: ModelEntry) -> None:
     tokens = right.number_input("Tokens at most", 1, 1024, 64, key="model_tokens")
     if right.button("Ask", type="primary", icon=":material/play_arrow:", key="model_ask", width="stretch"):
         folder = trial_flow(entry.name, max_tokens=int(tokens))
-        st.session_state["model_job"] = (entry.name, tester().run(folder, {"prompt": prompt}, stream=True))
+        st.session_state["model_job"] = (entry.name, tester().run(folder, {"question": prompt}, stream=True))
 
     asked, job = st.session_state.get("model_job", (None, None))
     if job is None or asked != entry.name:

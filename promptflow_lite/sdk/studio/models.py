@@ -15,7 +15,7 @@ from promptflow_lite.settings import env, home
 _DEFAULT_KEY = "model.default"
 _TRY_FLOW = """\
 inputs:
-  prompt: {{type: string}}
+  question: {{type: string}}
 outputs:
   answer:
     type: string
@@ -28,7 +28,7 @@ nodes:
     model: {model}
     temperature: 0
     max_tokens: {max_tokens}
-    prompt: "${{inputs.prompt}}"
+    question: "${{inputs.question}}"
   api: chat
 """
 
@@ -126,5 +126,5 @@ def trial_flow(model: str, *, max_tokens: int = 128) -> Path:
     folder = home() / "studio" / "try"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "flow.dag.yaml").write_text(_TRY_FLOW.format(model=model, max_tokens=max_tokens), encoding="utf-8")
-    (folder / "answer.jinja2").write_text("# user:\n{{ prompt }}\n", encoding="utf-8")
+    (folder / "answer.jinja2").write_text("# user:\n{{ question }}\n", encoding="utf-8")
     return folder
