@@ -24,6 +24,27 @@ sys.path.insert(0, str(ROOT))
 SIZES = {"wide": (1440, 900), "small": (1024, 768)}
 SCHEMES = ("light", "dark")
 COLOURS = 256
+PROMPTY = """\
+---
+name: Triage
+description: Says how urgent a message is.
+model:
+  api: chat
+  parameters:
+    temperature: 0
+    max_tokens: 24
+inputs:
+  message:
+    type: string
+sample:
+  message: The app crashes whenever I open the billing page.
+---
+# system:
+Answer in one short sentence: how urgent is the message of this customer, and why?
+
+# user:
+{{ message }}
+"""
 
 
 def main() -> None:
@@ -65,6 +86,7 @@ def fill(workspace: Path) -> None:
     by_name = {card.name: card for card in templates()}
     for name in ("chat", "retrieval", "tool-use", "classification"):
         space.create_from_template(by_name[name].path, name)
+    (workspace / "triage.prompty").write_text(PROMPTY, encoding="utf-8")
 
     flow = workspace / "classification"
     mapping = {"answer": "${run.outputs.label}", "ground_truth": "${data.label}"}
@@ -135,7 +157,7 @@ def click_first_row(page: Any) -> None:
 def run_author(page: Any) -> None:
     """Run the flow and select a node."""
     page.get_by_role("button", name="Run flow").click()
-    page.locator(".out-output").first.wait_for(timeout=60_000)
+    page.locator('.react-flow__node[data-id="clean"] .is-Completed').wait_for(timeout=60_000)
     page.wait_for_timeout(800)
     page.locator('.react-flow__node[data-id="classify"]').click()
 
@@ -153,7 +175,13 @@ def run_variants(page: Any) -> None:
     """Run every variant on the first row."""
     page.get_by_role("button", name="Run all").click()
     page.wait_for_timeout(1500)
-    page.wait_for_function("() => !document.body.innerText.includes('running')", timeout=60_000)
+    page.get_by_role("button", name="Run all").wait_for(timeout=60_000)
+
+
+def run_prompty(page: Any) -> None:
+    """Run the prompty and show what was asked."""
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.locator("[data-testid=stCode]:visible").first.wait_for(timeout=60_000)
 
 
 def say_something(page: Any) -> None:
@@ -175,6 +203,7 @@ PAGES: dict[str, tuple[str, Callable[[Any], None] | None]] = {
     "author": ("author?flow=classification", run_author),
     "author-graph": ("author?flow=tool-use", lambda page: page.get_by_text("Graph", exact=True).click()),
     "author-problem": ("author?flow=classification", break_author),
+    "author-prompty": ("author?flow=triage.prompty", run_prompty),
     "variants": ("variants?flow=classification&node=classify", run_variants),
     "batch": ("batch?flow=classification", choose_evaluator),
     "runs": ("runs", click_first_row),

@@ -105,7 +105,6 @@ def column(state: AuthorState, node: str, variant: str, base: str | None) -> Non
                 on_op=lambda op: document.apply({**op, "node": node}) if op["op"] == "set_text" else None,
                 height="260px",
             )
-            st.caption(settings_text(entry).replace("\n", " · ") or "no settings")
         else:
             other = document.graph_of({node: base}).nodes[node]
             before = document.project.sources.get(other.source or "", "")
@@ -117,6 +116,7 @@ def column(state: AuthorState, node: str, variant: str, base: str | None) -> Non
                 unified=True,
                 height="260px",
             )
+        st.caption(settings_text(entry).replace("\n", " · ") or "no settings")
         show_output(jobs_of(state, node).get((variant, 0)), node)
 
 

@@ -209,6 +209,7 @@ function Canvas({ data, log, refresh }: Props) {
         onHelp={() => setHelping(!helping)}
         emit={emit}
       />
+      {flowNodes.length === 2 && !readonly && <div className="hint">No nodes yet: drag one of those above here, or click it.</div>}
       {refused && <div className="refused" role="alert">{refused}</div>}
       {helping && <Help onClose={() => (setHelping(false), root.current?.focus())} />}
       {choice && (
