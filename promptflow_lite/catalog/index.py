@@ -34,14 +34,17 @@ class ModelIndex:
         """`{"models": {name: entry}, "aliases": {alias: name}, "checksums": {path: [size, time, sha256]}}`."""
         try:
             content = json.loads(self.path.read_text(encoding="utf-8"))
+            parts = {key: content.get(key, {}) for key in ("models", "aliases", "checksums")}
+            if not all(isinstance(part, dict) for part in parts.values()):
+                raise TypeError("its parts must be mappings")
         except FileNotFoundError:
-            content = {}
-        except (OSError, ValueError) as error:
+            return {"models": {}, "aliases": {}, "checksums": {}}
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise SDKError(
                 f"The list of models {str(self.path)!r} cannot be read: {error}.", hint="Repair or delete the file."
             ) from error
 
-        return {key: content.get(key, {}) for key in ("models", "aliases", "checksums")}
+        return parts
 
     @contextmanager
     def change(self) -> Iterator[dict[str, Any]]:

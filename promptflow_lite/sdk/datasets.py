@@ -13,7 +13,7 @@ from promptflow_lite._utils.files import changing, check_name, replace_file
 from promptflow_lite._utils.jsonable import dumps, loads
 from promptflow_lite._utils.text import did_you_mean
 from promptflow_lite.batch.data import DataFile
-from promptflow_lite.errors import DataError
+from promptflow_lite.errors import DataError, Location
 from promptflow_lite.evals import datasets
 from promptflow_lite.settings import home
 
@@ -161,14 +161,21 @@ class DatasetOperations:
         """All versions, the newest last.
 
         Raises:
-            DataError: there is no such set.
+            DataError: there is no such set, or its list of versions is damaged.
         """
         index = self.folder / name / _INDEX
         if not index.is_file():
             known = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
             raise DataError(f"There is no data set {name!r}.", hint=did_you_mean(name, known))
 
-        return [DatasetVersion(**item) for item in loads(index.read_text("utf-8"))]
+        try:
+            return [DatasetVersion(**item) for item in loads(index.read_text("utf-8"))]
+        except (ValueError, TypeError) as error:
+            raise DataError(
+                f"The versions of data set {name!r} cannot be read: {error}",
+                hint="Restore the file, or remove it and import the rows beside it again.",
+                where=Location(str(index)),
+            ) from error
 
     def get(self, reference: str) -> DatasetVersion:
         """A version by `name` (the newest) or `name@version` (a prefix is enough).

@@ -84,6 +84,17 @@ class ExperimentState:
     """Node -> `run`, `status`, `key`, and `outputs` of a command."""
 
 
+def _read_state(file: Path) -> ExperimentState:
+    try:
+        return ExperimentState(**loads(file.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise ExperimentError(
+            f"The experiment {file.parent.name!r} is damaged: {error}",
+            hint="Restore the file, or remove its folder.",
+            where=Location(str(file)),
+        ) from error
+
+
 def load_experiment(path: str | os.PathLike[str]) -> Experiment:
     """Read a template and put its nodes in order.
 
@@ -186,11 +197,11 @@ class ExperimentOperations:
             known = [state.name for state in self.list()]
             raise ExperimentError(f"Experiment {name!r} does not exist.", hint=did_you_mean(name, known))
 
-        return ExperimentState(**loads(file.read_bytes()))
+        return _read_state(file)
 
     def list(self) -> list[ExperimentState]:
         """All experiments, newest first."""
-        states = [ExperimentState(**loads(file.read_bytes())) for file in _root().glob("*/experiment.json")]
+        states = [_read_state(file) for file in _root().glob("*/experiment.json")]
         return sorted(states, key=lambda state: state.created_on, reverse=True)
 
     def stop(self, name: str) -> ExperimentState:

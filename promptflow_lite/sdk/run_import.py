@@ -76,7 +76,8 @@ def import_run(store: Store, record: RunRecord, folder: Path) -> RunRecord:
 
     Raises:
         RunExistsError: the name is taken.
-        DataError: a record file is damaged.
+        DataError: a record file is not JSON.
+        InvalidRunError: a record has another form than expected.
     """
     final = record.status if record.status.is_final else Status.FAILED
     error = _read_json(folder / "error.json")
@@ -87,6 +88,13 @@ def import_run(store: Store, record: RunRecord, folder: Path) -> RunRecord:
         metrics = _read_json(folder / "metrics.json")
         if isinstance(metrics, dict) and metrics:
             store.runs.set_metrics(record.name, metrics)
+    except (ValueError, TypeError, AttributeError) as error:
+        store.runs.delete(record.name)
+        raise InvalidRunError(
+            f"A record of the run in {str(folder)!r} has another form than expected: {error}",
+            hint="Export the run again.",
+            where=Location(str(folder)),
+        ) from error
     except BaseException:
         store.runs.delete(record.name)
         raise
