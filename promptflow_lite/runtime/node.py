@@ -145,10 +145,14 @@ def tool_failure(node: PlannedNode, error: BaseException) -> ToolExecutionError:
     """The error record of an exception that a tool raised; its traceback starts in the user's code."""
     details = failure_details(error)
     at = f" at {details['filename']}:{details['lineno']}" if details["filename"] else ""
+    hint = f"The tool raised it{at}."
+    if isinstance(error, TypeError) and details["filename"] == __file__:
+        hint = "The tool was not entered: compare the node's inputs with the parameters of its function."
+
     failure = ToolExecutionError(
         without_secrets(f"Execution failure in {node.name!r}: ({type(error).__name__}) {error}"),
         message_format="Execution failure in {node_name!r}.",
-        hint=f"The tool raised it{at}.",
+        hint=hint,
         module="__pf_main__",
         node_name=node.name,
         details=details,

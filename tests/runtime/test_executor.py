@@ -295,6 +295,14 @@ def test_a_module_that_is_not_installed_is_named_with_what_to_do(tmp_path: Path)
     assert "'surely_not_installed' is not installed" in caught.value.hint
 
 
+def test_a_tool_that_does_not_take_its_inputs_is_told_so(tmp_path: Path) -> None:
+    line = run(graph_flow(tmp_path, "a", code={"a": "def a(x, needed):\n    return x"}))
+
+    assert line.error is not None
+    assert "'needed'" in line.error["message"]
+    assert "compare the node's inputs" in line.error["hint"]
+
+
 def test_a_tool_that_exits_costs_its_line_only(tmp_path: Path) -> None:
     folder = graph_flow(tmp_path, "a", code={"a": "def a(x):\n    raise SystemExit(3)"})
 
