@@ -152,7 +152,7 @@ def trace(state: CodeState) -> None:
 
 def poll(state: CodeState) -> None:
     """Draw again while the run has news."""
-    drawn = sum(map(len, state.job.text.values())) if state.job else 0
+    drawn = state.job.n_characters if state.job else 0
 
     @st.fragment(run_every=POLL_S if state.job else None)
     def look() -> None:
@@ -160,7 +160,7 @@ def poll(state: CodeState) -> None:
         if job is not None and job.is_done:
             state.outcome, state.job = {**(job.result or {}), "finished": time.time()}, None
             st.rerun()
-        elif job is not None and sum(map(len, job.text.values())) != drawn:
+        elif job is not None and job.n_characters != drawn:
             st.rerun()
 
     look()

@@ -346,7 +346,7 @@ def poll(state: AuthorState, drawn: tuple[int, int]) -> None:
 def news(state: AuthorState) -> tuple[int, int]:
     """Changes as the current test goes on: nodes start and end, now and then there is more text."""
     job = state.job
-    return (0, 0) if job is None else (job.n_events, sum(map(len, job.text.values())) // TEXT_STEP)
+    return (0, 0) if job is None else (job.n_events, job.n_characters // TEXT_STEP)
 
 
 def take_line(state: AuthorState, run: str, line: int) -> None:

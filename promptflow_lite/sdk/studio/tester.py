@@ -24,7 +24,7 @@ MAX_AT_ONCE = 8
 
 @dataclass(slots=True)
 class TestJob:
-    """One request on its way; read its fields at any time."""
+    """One request on its way; read its fields at any time: they are replaced, never changed."""
 
     flow: str
     nodes: list[str] | None
@@ -34,6 +34,8 @@ class TestJob:
     started: float = field(default_factory=time.time)
     text: dict[str, str] = field(default_factory=dict)
     """Streamed text so far, by output."""
+    n_characters: int = 0
+    """Length of all streamed text."""
     progress: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Node name -> its record so far; nodes that have not started are not in it."""
     n_events: int = 0
@@ -53,10 +55,11 @@ class TestJob:
     def take(self, message: Mapping[str, Any]) -> None:
         """Take over what the process says about this request."""
         if message["event"] == "delta":
-            self.text[message["output"]] = self.text.get(message["output"], "") + message["text"]
+            self.text = {**self.text, message["output"]: self.text.get(message["output"], "") + message["text"]}
+            self.n_characters += len(message["text"])
         elif message["event"] == "node":
             record = message["record"]
-            self.progress[record["node"]] = record
+            self.progress = {**self.progress, record["node"]: record}
             self.n_events += 1
         else:
             self.finish({"status": "Failed", "output": None, "nodes": [], "metrics": {}, **message})
