@@ -102,16 +102,23 @@ function Canvas({ data, log, refresh }: Props) {
     return () => clearTimeout(timer);
   }, [shape, fit]);
   useEffect(() => {
-    let width = 0;
-    const observer = new ResizeObserver(([entry]) => {
-      if (Math.abs(entry.contentRect.width - width) > 40) {
-        width = entry.contentRect.width;
+    let [width, height] = [0, 0];
+    const observer = new ResizeObserver(([{ contentRect: size }]) => {
+      if (Math.abs(size.width - width) > 40 || Math.abs(size.height - height) > 40) {
+        [width, height] = [size.width, size.height];
         fit();
       }
     });
     observer.observe(root.current!);
     return () => observer.disconnect();
   }, [fit]);
+
+  // An edit elsewhere may rearrange the graph out of sight; under the pointer it never moves.
+  const structure = `${flowNodes.map((node) => node.id)} ${flowEdges.map((edge) => edge.id)}`;
+  useEffect(() => {
+    const timer = setTimeout(() => !root.current?.matches(":hover") && fit(), 60);
+    return () => clearTimeout(timer);
+  }, [structure, fit]);
 
   const edges: Edge[] = useMemo(
     () =>
