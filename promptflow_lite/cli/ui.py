@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import sys
 from argparse import Namespace
@@ -53,6 +52,7 @@ def register(groups: Any) -> None:
 
 def _serve(args: Namespace) -> NoReturn:
     from promptflow_lite.sdk.resources import bundled
+    from promptflow_lite.serving.loopback import is_loopback
     from promptflow_lite.settings import env, environ, home
 
     if find_spec("streamlit") is None:
@@ -63,7 +63,7 @@ def _serve(args: Namespace) -> NoReturn:
         raise UsageError(f"{args.folder} is no folder.", hint="Name the folder that holds your flows.")
 
     token = env(TOKEN_VARIABLE)
-    if not _is_loopback(args.host) and not token:
+    if not is_loopback(args.host) and not token:
         raise UsageError(
             f"The studio runs code, so it listens on {args.host} only with a token.",
             hint=f"Set {TOKEN_VARIABLE} to a long random text, and give it once as ?token=… in the browser.",
@@ -85,7 +85,9 @@ def _serve(args: Namespace) -> NoReturn:
 
 def server_flags(host: str, port: int) -> list[str]:
     """Streamlit's options for a server that is private and quiet."""
-    allowed = ["127.0.0.1", "localhost"] if _is_loopback(host) else []
+    from promptflow_lite.serving.loopback import is_loopback
+
+    allowed = ["127.0.0.1", "localhost"] if is_loopback(host) else []
     flags = {
         "server.address": host,
         "server.port": port,
@@ -107,13 +109,3 @@ def server_flags(host: str, port: int) -> list[str]:
     return [f"--{name}={value}" for name, value in flags.items()] + [
         f"--server.allowedHosts={name}" for name in allowed
     ]
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -30,7 +30,7 @@ class Asked:
         self.sent: list[dict[str, Any]] = []
         self.reached = False
         headers = [(b"cookie", cookie.encode())] if cookie else []
-        scope = {"type": kind, "path": path, "query_string": query.encode(), "headers": headers}
+        scope = {"type": kind, "path": path, "query_string": query.encode("latin-1"), "headers": headers}
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             self.reached = True
@@ -51,6 +51,11 @@ def test_nothing_is_served_without_the_token(kind: str, cookie: str) -> None:
 
     assert not asked.reached
     assert asked.sent[0].get("status") == 401 or asked.sent[0]["type"] == "websocket.close"
+
+
+@pytest.mark.parametrize("query", ["token=wrong", "token=\xff", "token=%ff", "\xff=1&token"])
+def test_a_wrong_or_garbled_token_is_refused(query: str) -> None:
+    assert Asked("http", "/", query=query).sent[0]["status"] == 401
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])

@@ -47,7 +47,7 @@ class TokenGate:
 
 
 def _query(scope: Any) -> dict[str, str]:
-    return dict(parse_qsl(scope.get("query_string", b"").decode()))
+    return dict(parse_qsl(scope.get("query_string", b"").decode("latin-1")))
 
 
 def _cookie(scope: Any) -> str:

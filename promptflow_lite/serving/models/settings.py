@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 
 from promptflow_lite.errors import SetupError
+from promptflow_lite.serving.loopback import is_loopback
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,19 +23,9 @@ class ModelServerSettings:
 
     def check(self) -> None:
         """Refuse to be reachable from other machines without a key. Raises `SetupError`."""
-        if not self.keys and not _is_loopback(self.host):
+        if not self.keys and not is_loopback(self.host):
             raise SetupError(
                 f"The model server would listen on {self.host} without an API key.",
                 hint="Set PFL_MODEL_KEYS, or keep the host 127.0.0.1.",
                 host=self.host,
             )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
