@@ -63,6 +63,19 @@ def test_overwriting_keeps_what_the_studio_has(document: FlowDocument) -> None:
     assert document.conflict == []
 
 
+def test_what_is_typed_while_a_file_changed_on_disk_is_kept_until_the_user_decides(document: FlowDocument) -> None:
+    source = document.folder / "clean.py"
+    typed = document.project.sources["clean.py"] + "# typed\n"
+    source.write_text("# theirs\n")
+
+    assert not document.apply({"op": "set_text", "path": "clean.py", "node": "clean", "text": typed})
+    assert document.project.sources["clean.py"] == typed
+    assert source.read_text() == "# theirs\n"
+
+    document.overwrite()
+    assert source.read_text() == typed
+
+
 def test_a_refused_edit_says_why_and_changes_nothing(document: FlowDocument) -> None:
     before = document.file.read_text()
 

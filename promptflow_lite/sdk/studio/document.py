@@ -164,7 +164,14 @@ class FlowDocument:
             return
 
         step, graph = _Step(before, after, dict(self.shown)), self.graph
-        self._save(after)
+        try:
+            self._save(after)
+        except UserErrorException:
+            if self.conflict and op.get("op") == "set_text":
+                self.project = after  # what was typed stays in the editor until the user decides
+                self._changed()
+            raise
+
         self._undo = [*self._undo[-MAX_HISTORY:], step]
         self._redo = []
         self._follow(op, graph)
