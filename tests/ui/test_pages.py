@@ -154,6 +154,22 @@ def test_secrets_of_a_connection_are_never_shown(workspace_folder: Path) -> None
     assert secret not in at.dataframe[0].value.to_csv()
 
 
+def test_a_connection_is_deleted_only_when_that_is_confirmed(workspace_folder: Path) -> None:
+    with Client() as client:
+        client.connections.create_or_update(OpenAIConnection(api_key="k", name="open_ai"))
+        at = open_page("connections")
+        at.session_state["connections_table"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+        at.run()
+
+        at.button(key="connection_delete").click().run()
+        assert client.connections.names() == ["open_ai"]
+        at.button(key="connection_delete").click()
+        at.button(key="connection_delete_sure").click().run()
+
+        assert client.connections.names() == []
+        assert "No connections yet." in texts(at)
+
+
 def test_a_flow_outside_of_the_workspace_is_refused(workspace_folder: Path) -> None:
     at = open_page("author", flow="../../etc")
 

@@ -162,7 +162,7 @@ def download_state(job: Job) -> None:
                 f":green[:material/check:] {job.progress.get('name', job.names[0])} is here · {ago(job.started)}"
             )
         if job.error or job.stopped:
-            if st.button("Go on", icon=":material/download:", key=f"pull_again-{job.id}"):
+            if st.button("Try again" if job.error else "Go on", icon=":material/download:", key=f"pull_again-{job.id}"):
                 start_pull(**job.request)
                 st.rerun(scope="app")
         if st.button("Dismiss", type="tertiary", key=f"pull_dismiss-{job.id}"):
@@ -239,12 +239,13 @@ def card_tab(entry: ModelEntry) -> None:
         "Aliases": ", ".join(card.aliases),
         "From": " ".join(str(part) for part in (card.source, card.details.get("repository")) if part),
         "File": f"{size(card.size_bytes)} · {card.path}",
-        "SHA-256": card.sha256,
     }
     left, right = st.columns([3, 2], gap="large")
     with left:
         known = {name: str(value) for name, value in facts.items() if value}
         st.table(pd.Series(known), border="horizontal", hide_header=True)
+        st.caption("SHA-256 of the file")
+        st.code(card.sha256, language=None)
     with right:
         st.markdown("**Evaluations on this machine**")
         rows = [

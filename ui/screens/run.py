@@ -29,6 +29,8 @@ from promptflow_lite.sdk.studio import (
 )
 
 PAGE_SIZE = 100
+SHORT_TABLE = 9
+"""Lines that are shown without a scroll bar."""
 STATUSES = {"All": None, "Completed": Status.COMPLETED, "Failed": Status.FAILED}
 SORTS = {"Line": "line_number", "Slowest first": "-duration", "Most tokens first": "-tokens", "Status": "status"}
 
@@ -147,7 +149,7 @@ def lines_tab(run: RunRecord, evaluations: list[RunRecord]) -> None:
         frame,
         key=f"lines-{run.name}-{page_number}-{hash((repr(wanted), sort))}",
         hide_index=True,
-        height=min(38 + 35 * len(lines), 330),
+        height="content" if len(lines) <= SHORT_TABLE else 330,
         column_order=shown,
         on_select="rerun",
         selection_mode="single-row",
