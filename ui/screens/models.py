@@ -176,9 +176,7 @@ def download_state(job: Job) -> None:
 def actions(entry: ModelEntry) -> None:
     """What can be done with the chosen model."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"#### {entry.name}")
-        if entry.is_default:
-            st.badge("default", color="green")
+        st.markdown(f"#### {entry.name}" + (" :green-badge[default]" if entry.is_default else ""))
         st.space("stretch")
         if entry.card and not entry.is_default:
             st.button(
@@ -255,7 +253,7 @@ def card_tab(entry: ModelEntry) -> None:
             if isinstance(value, int | float)
         ]
         if rows:
-            st.dataframe(pd.DataFrame(rows), hide_index=True, height=min(38 + 35 * len(rows), 300))
+            st.dataframe(pd.DataFrame(rows), hide_index=True, height="content" if len(rows) < 9 else 300)
         else:
             st.caption("None yet. Metrics of runs that this model answered appear here.")
         if card.template:
