@@ -145,7 +145,7 @@ def test_an_image_is_uploaded_sent_shown_and_saved(
     page.locator("[data-testid=stChatInput] input[type=file]").set_input_files(str(picture))
     page.get_by_text("dot.png").wait_for()
     page.get_by_placeholder("Message").fill("what is this?")
-    page.keyboard.press("Enter")
+    page.locator("[data-testid=stChatInputSubmitButton]:not([disabled])").click()
 
     page.get_by_text(f"1 images [('image/png', {len(PNG)})], 0 before, asked what is this?").first.wait_for()
     watched.settle()
