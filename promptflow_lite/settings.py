@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,6 +55,11 @@ def env_bool(name: str, *, default: bool = False) -> bool:
     """`true`/`1`/`yes`/`on` in any case is true; unset is `default`."""
     text = os.environ.get(name, "").strip().lower()
     return default if not text else text in ("1", "true", "yes", "on")
+
+
+def log_level() -> int | None:
+    """The level that `PF_LOGGING_LEVEL` names; None when unset or no level."""
+    return logging.getLevelNamesMapping().get(os.environ.get("PF_LOGGING_LEVEL", "").strip().upper())
 
 
 def environ() -> Mapping[str, str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
-import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from promptflow_lite import __version__
 from promptflow_lite.cli import render
 from promptflow_lite.cli.arguments import add_common
+from promptflow_lite.cli.logs import configure_logging
 from promptflow_lite.cli.replaced import replaced_command
 from promptflow_lite.errors import UsageError
 
@@ -87,10 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(namespace: argparse.Namespace) -> int:
     handler: Callable[[argparse.Namespace], int | None] = namespace.handler
     debug = bool(getattr(namespace, "debug", False))
-    if getattr(namespace, "verbose", False) or debug:
-        logging.basicConfig(level=logging.DEBUG if debug else logging.INFO)
-
     try:
+        configure_logging(verbose=bool(getattr(namespace, "verbose", False)), debug=debug)
         return handler(namespace) or EXIT_OK
     except BrokenPipeError:
         raise

@@ -16,6 +16,7 @@ from promptflow_lite.connections import without_secrets
 from promptflow_lite.errors import NodeTimeoutError, PromptflowException, ToolExecutionError, error_to_dict
 from promptflow_lite.records import NodeResult, Status
 from promptflow_lite.runtime.aio import iterate, run_coroutine
+from promptflow_lite.runtime.long_running import warned_while_running
 from promptflow_lite.runtime.observe import tell, tell_start
 from promptflow_lite.runtime.plan import PlannedNode
 from promptflow_lite.runtime.size import check_size
@@ -92,8 +93,9 @@ def call_tool(node: PlannedNode, arguments: dict[str, Any]) -> Any:
 
 
 def _call(node: PlannedNode, arguments: dict[str, Any]) -> Any:
-    output = node.tool.call(**arguments)
-    return run_coroutine(output) if inspect.iscoroutine(output) else output
+    with warned_while_running(node.name):
+        output = node.tool.call(**arguments)
+        return run_coroutine(output) if inspect.iscoroutine(output) else output
 
 
 def _call_within(node: PlannedNode, arguments: dict[str, Any], timeout_s: float) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -13,7 +14,7 @@ from promptflow_lite.flow import Flow, load_media, persist_media
 from promptflow_lite.records import LineResult, NodeResult, RunRecord, Status
 from promptflow_lite.sdk.flow_copy import copy_flow
 from promptflow_lite.sdk.run_info import flow_run_info, node_run_info
-from promptflow_lite.settings import env
+from promptflow_lite.settings import env, log_level
 from promptflow_lite.store import Store
 
 SNAPSHOT_MAX_FILES = 5_000
@@ -71,6 +72,7 @@ class _LineWriter:
         self._message_format = getattr(flow, "message_format", "basic")
         self._has_artifacts = _wants_artifacts(record)
         self._folders: set[str] = set()
+        self._log_level = log_level() or logging.INFO
         self._handles: dict[str, IO[bytes]] = {}
 
     def __enter__(self) -> _LineWriter:
@@ -149,7 +151,7 @@ class _LineWriter:
         for text in printed:
             self._handles["logs.txt"].write(text.encode() + (b"" if text.endswith("\n") else b"\n"))
         if line.error is not None:
-            self._log(f"Line {number} failed: {line.error.get('message', '')}", line.end_time, "ERROR")
+            self._log(f"Line {number} failed: {line.error.get('message', '')}", line.end_time, logging.ERROR)
 
         if self._has_artifacts or line.error is not None:
             path = self._folder / "flow_logs" / f"{number:09d}.log"
@@ -157,9 +159,14 @@ class _LineWriter:
             message = "" if line.error is None else str(line.error.get("message", ""))
             path.write_text("".join(printed) + message, encoding="utf-8")
 
-    def _log(self, message: str, time: float | None, level: str = "INFO") -> None:
+    def _log(self, message: str, time: float | None, level: int = logging.INFO) -> None:
+        if level < self._log_level:
+            return
+
         stamp = (iso_utc(time) or "")[:19].replace("T", " ")
-        self._handles["logs.txt"].write(f"{stamp} +0000 execution.bulk     {level:<8} {message}\n".encode())
+        self._handles["logs.txt"].write(
+            f"{stamp} +0000 execution.bulk     {logging.getLevelName(level):<8} {message}\n".encode()
+        )
 
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
         self._handles[name].write(dumps_bytes(row) + b"\n")

@@ -31,9 +31,9 @@ def exporter_from_environment() -> SpanExporter | None:
     """The exporter that the standard variables ask for; None when they name no collector.
 
     `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is used as it is, `OTEL_EXPORTER_OTLP_ENDPOINT` with `/v1/traces` added.
-    `PF_BUILTIN_TRACE_EXPORTERS_DISABLE=true` turns export off.
+    `PF_BUILTIN_TRACE_EXPORTERS_DISABLE=true` and `PF_TRACING_SKIP_EXPORTER_SETUP=true` turn export off.
     """
-    if settings.env_bool("PF_BUILTIN_TRACE_EXPORTERS_DISABLE"):
+    if any(map(settings.env_bool, ("PF_BUILTIN_TRACE_EXPORTERS_DISABLE", "PF_TRACING_SKIP_EXPORTER_SETUP"))):
         return None
 
     exact = settings.env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")

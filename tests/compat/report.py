@@ -8,6 +8,7 @@ from promptflow_lite.compat.table import TABLE, Entry
 from tests.compat import test_conformance
 from tests.compat.corpus import load_cases
 from tests.compat.points import POINTS, VECTORS, shown_by
+from tests.compat.variables import VARIABLES
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "compatibility.md"
 
@@ -53,7 +54,13 @@ served by it; tool packages that add modules below `promptflow.` live beside the
 
 def render() -> str:
     """The document."""
-    return "\n".join([_HEAD + _points(), _vectors(), _corpus(), _imports()])
+    return "\n".join([_HEAD + _variables(), _points(), _vectors(), _corpus(), _imports()])
+
+
+def _variables() -> str:
+    lines = ["## Environment variables", "", "| variable | here |", "|---|---|"]
+    lines += [f"| `{name}` | {effect} |" for name, effect in VARIABLES.items()]
+    return "\n".join([*lines, ""])
 
 
 def _points() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,18 @@ def test_a_run_file_becomes_a_run(flow: Path, rows: Path, tmp_path: Path) -> Non
     assert isinstance(loaded, Run)
     done = PFClient().runs.create_or_update(loaded)
     assert (done.name, done.status) == ("from_file", "Completed")
+
+
+@pytest.mark.parametrize(("level", "logged"), [("INFO", "IEI"), ("error", "E"), ("CRITICAL", "")])
+def test_the_log_of_a_run_keeps_to_the_level_that_is_set(
+    level: str, logged: str, flow: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PF_LOGGING_LEVEL", level)
+    run = PFClient().run(flow, data=rows, name="logged")
+    assert run._output_path is not None
+
+    text = (run._output_path / "logs.txt").read_text()
+    assert "".join(re.findall(r"execution\.bulk +([A-Z])", text)) == logged
 
 
 def test_a_run_leaves_the_files_of_the_original(flow: Path, rows: Path) -> None:

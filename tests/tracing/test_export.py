@@ -96,10 +96,11 @@ def test_content_stays_here_if_asked(collector: Collector) -> None:
     assert all("inputs" not in attributes(s) and "output" not in attributes(s) for s in collector.spans().values())
 
 
-def test_the_standard_variables_name_the_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("off", ["PF_BUILTIN_TRACE_EXPORTERS_DISABLE", "PF_TRACING_SKIP_EXPORTER_SETUP"])
+def test_the_standard_variables_name_the_collector(off: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert exporter_from_environment() is None
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1/")
-    monkeypatch.setenv("PF_BUILTIN_TRACE_EXPORTERS_DISABLE", "true")
+    monkeypatch.setenv(off, "true")
     assert exporter_from_environment() is None
 
 
