@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptflow_lite.cli import render
 from promptflow_lite.errors import UserErrorException
-from promptflow_lite.flow import ChatRoles, DagFlow, chat_roles
+from promptflow_lite.flow import ChatRoles, DagFlow, chat_roles, coerce_inputs
 from promptflow_lite.records import LineResult
 from promptflow_lite.runtime import finish_streams, streamed_outputs
 
@@ -36,7 +36,7 @@ def chat(
         roles = chat_roles(opened.flow)
         _check(roles, opened)
         _banner(opened.flow.name)
-        history: list[Any] = list(inputs.get(roles.history or "", None) or [])
+        history = _given_history(opened, str(roles.history), inputs)
         while (message := _ask()) is not None:
             given = {**inputs, str(roles.input): message, str(roles.history): history}
             line = opened.test(given, allow_stream=True).line
@@ -62,6 +62,14 @@ def _check(roles: ChatRoles, opened: OpenFlow) -> None:
         hint="Mark one input with is_chat_input: true, one output with is_chat_output: true, and add a chat_history.",
         flow=opened.flow.name,
     )
+
+
+def _given_history(opened: OpenFlow, name: str, inputs: Mapping[str, Any]) -> list[Any]:
+    """The history that the chat goes on from; on the command line it is JSON."""
+    if name not in inputs:
+        return []
+
+    return list(coerce_inputs({name: opened.executor.input_specs[name]}, inputs)[name])
 
 
 def _banner(name: str) -> None:

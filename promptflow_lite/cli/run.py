@@ -26,6 +26,7 @@ from promptflow_lite.errors import UsageError
 
 if TYPE_CHECKING:
     from promptflow_lite.batch.runner import Progress
+    from promptflow_lite.records import LineResult
     from promptflow_lite.sdk.client import Client
     from promptflow_lite.sdk.runs import Report
 
@@ -338,7 +339,7 @@ def _show_details(args: Namespace) -> int:
     items = [
         {
             **{f"inputs.{key}": (line.inputs or {}).get(key) for key in inputs},
-            **{f"outputs.{key}": line.output.get(key) if line.output else "(Failed)" for key in outputs or ["output"]},
+            **{f"outputs.{key}": _output_cell(line, key) for key in outputs or ["output"]},
             **({"error": line.error["message"]} if line.error else {}),
         }
         for line in shown
@@ -349,6 +350,10 @@ def _show_details(args: Namespace) -> int:
         columns = _keys(items)
         render.table(([item.get(column) for column in columns] for item in items), columns)
     return 0
+
+
+def _output_cell(line: LineResult, name: str) -> Any:
+    return "(Failed)" if line.output is None else line.output.get(name)
 
 
 def _keys(mappings: Any) -> list[str]:

@@ -45,6 +45,10 @@ served by it; tool packages that add modules below `promptflow.` live beside the
 | `run create` exits with 0 whatever happened | with 1 when the run or one of its lines failed |
 | artifact files, one a line | in runs of at most 1,000 lines, or with `PFL_RUN_ARTIFACTS=all`; the store has all |
 | `detail` of vision tools is ignored | it is sent |
+| an LLM node without `api` is not found | it is a `chat` node |
+| the `module` of a node is imported when the flow is loaded | it is not needed and not imported |
+| `--interactive` fails when `--inputs` gives a chat history | the chat goes on from it |
+| `show-details` shows a null as `(Failed)` | only outputs of lines that gave none |
 | `NaN` and `Infinity` are written into JSON, which most readers refuse | `null` |
 | `pf service`, `pf upgrade`, `pf run visualize` | an error that names what to use |
 | messages | the classes and codes are the original's, the sentences are not |
