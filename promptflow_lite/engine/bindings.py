@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import Sequence
 from functools import cached_property
@@ -22,6 +23,7 @@ import numpy.typing as npt
 from promptflow_lite._utils.imports import require
 from promptflow_lite.engine.kv import Copy, Operation
 from promptflow_lite.engine.settings import EMBEDDING_TOKENS, EngineSettings
+from promptflow_lite.engine.threads import ThreadTuner
 from promptflow_lite.errors import EngineError, ModelLoadError, ModelNotFoundError
 
 logger = logging.getLogger(__name__)
@@ -268,7 +270,7 @@ class LlamaContext:
         parameters.n_batch = parameters.n_ubatch = capacity
         parameters.n_seq_max = n_sequences + (self._group > 1)
         parameters.n_outputs_max_per_seq = 0
-        parameters.n_threads = parameters.n_threads_batch = settings.n_threads or available_cores()
+        parameters.n_threads = parameters.n_threads_batch = 1  # told anew for each step
         parameters.flash_attn_type = 1 if settings.flash_attention else 0
         parameters.kv_unified = not settings.reproducible
         parameters.swa_full = True
@@ -283,6 +285,8 @@ class LlamaContext:
             )
 
         model.apply_adapters(self.handle)
+        is_fixed = bool(settings.n_threads) or settings.reproducible
+        self._threads = ThreadTuner(settings.n_threads or available_cores(), is_fixed=is_fixed)
         self._memory = self.library.llama_get_memory(self.handle)
         self._batch = Batch(self.library, capacity)
         self._is_unified = not settings.reproducible
@@ -291,7 +295,9 @@ class LlamaContext:
     def _probe_partial(self) -> bool:
         """Whether the end of a sequence can be removed; measured, because architectures differ."""
         token = min(self.model.n_vocab - 1, 1)
-        self.decode([token, token], [0, 1], [0, 0], [1])
+        # One thread: the library's threads belong to the thread that decodes, and a second set of them would make
+        # OpenMP let all of them sleep between operations.
+        self._decode([token, token], [0, 1], [0, 0], [1], n_threads=1)
         is_partial = bool(self.library.llama_memory_seq_rm(self._memory, 0, 1, -1))
         self.clear()
         return is_partial
@@ -339,6 +345,20 @@ class LlamaContext:
         self, tokens: Sequence[int], positions: Sequence[int], seqs: Sequence[int], outputs: Sequence[int] | None
     ) -> None:
         """One forward pass. Raises `EngineError` when the library refuses it."""
+        n_threads = self._threads.choose(len(tokens))
+        started = time.perf_counter()
+        self._decode(tokens, positions, seqs, outputs, n_threads=n_threads)
+        self._threads.record(len(tokens), n_threads, time.perf_counter() - started)
+
+    def _decode(
+        self,
+        tokens: Sequence[int],
+        positions: Sequence[int],
+        seqs: Sequence[int],
+        outputs: Sequence[int] | None,
+        *,
+        n_threads: int,
+    ) -> None:
         n_filling = self._n_filling(len(tokens))
         filling = range(n_filling)
         if outputs is not None and len(outputs) == len(tokens):
@@ -346,6 +366,7 @@ class LlamaContext:
         self._batch.fill(
             [*tokens, *filling], [*positions, *filling], [*seqs, *[self._filling_seq] * n_filling], outputs
         )
+        self.library.llama_set_n_threads(self.handle, n_threads, n_threads)
         code = int(self.library.llama_decode(self.handle, self._batch.struct))
         if n_filling:
             self.library.llama_memory_seq_rm(self._memory, self._filling_seq, -1, -1)

@@ -33,7 +33,7 @@ class EngineSettings:
     weights: str = "auto"
     """`auto` rewrites weights once, without changing them, where a processor multiplies them faster; `file` never."""
     n_threads: int = 0
-    """Threads of the C library; 0 takes every core this process may use."""
+    """Threads of the C library in every step; 0 takes up to every core this process may use, by what was faster."""
     n_gpu_layers: int = 0
     """Layers placed on a GPU, -1 for all; needs a library built for one."""
     flash_attention: bool = False

@@ -86,7 +86,7 @@ def answers_alike(path: Path, files: RewrittenWeights) -> bool:
 
 
 def _probe_log_probabilities(path: Path, correction: Path | None) -> npt.NDArray[np.float64]:
-    settings = EngineSettings(n_cells=256, step_tokens=_PROBE_TOKENS)
+    settings = EngineSettings(n_cells=256, step_tokens=_PROBE_TOKENS, n_threads=1)
     model = LlamaModel(path, settings, correction)
     context = LlamaContext(model, settings, n_sequences=1)
     tokens = [(3 + 997 * position) % model.n_vocab for position in range(_PROBE_TOKENS)]
