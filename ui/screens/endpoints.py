@@ -5,6 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 import streamlit as st
+from parts.colours import SERIES
 from parts.components import waterfall
 from parts.frame import empty, title
 from parts.inspect import show_span
@@ -66,7 +67,9 @@ def chart(seen: Traffic) -> None:
         }
     )
     points = alt.Chart(frame).mark_circle(size=28, opacity=0.7).encode(
-        x=alt.X("time:T", title=None), y=alt.Y("milliseconds:Q"), color=alt.Color("deployment:N", title=None)
+        x=alt.X("time:T", title=None),
+        y=alt.Y("milliseconds:Q"),
+        color=alt.Color("deployment:N", title=None, scale=SERIES),
     )  # fmt: skip
     st.altair_chart(points.properties(height=180), width="stretch")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import altair as alt
 import pandas as pd
 import streamlit as st
+from parts.colours import SERIES
 from parts.frame import empty, title
 from parts.state import show_error, shown_errors, tester, workspace
 from parts.text import ago, duration, number
@@ -236,7 +238,7 @@ def card_tab(entry: ModelEntry) -> None:
         "Memory": f"needs {size(card.need_bytes)}, {size(card.have_bytes)} are free: {card.fit}",
         "Aliases": ", ".join(card.aliases),
         "From": " ".join(str(part) for part in (card.source, card.details.get("repository")) if part),
-        "File": f"{size(card.size_bytes)} · {card.path}",
+        "File": f"{size(card.size_bytes)} · {Path(card.path).name if card.source == 'bundled' else card.path}",
     }
     left, right = st.columns([3, 2], gap="large")
     with left:
@@ -302,7 +304,7 @@ def bench_chart(measured: list[dict[str, Any]]) -> None:
     lines = alt.Chart(frame).mark_line(point=alt.OverlayMarkDef(size=70)).encode(
         x=alt.X("Rows together:O", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("Tokens a second:Q", scale=alt.Scale(zero=True)),
-        color=alt.Color("What:N", title=None, legend=alt.Legend(orient="top")),
+        color=alt.Color("What:N", title=None, scale=SERIES, legend=alt.Legend(orient="top")),
         tooltip=["What", "Rows together", "Tokens a second"],
     )  # fmt: skip
     left.altair_chart(lines.properties(height=240), width="stretch")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from promptflow_lite._utils.files import replace_file
 from promptflow_lite._utils.jsonable import dumps, loads
 from promptflow_lite.errors import PromptflowException, UserErrorException
 from promptflow_lite.flow import Problem, find_flow_file, validate_flow
@@ -207,7 +208,7 @@ class FlowDocument:
         for path, text in changed.items():
             target = targets[path]
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8", newline="")
+            replace_file(target, text)
         for path in set(targets) - set(changed):
             targets[path].unlink(missing_ok=True)
 
@@ -239,7 +240,7 @@ class FlowDocument:
         file = self.folder / _LAYOUT_FILE
         file.parent.mkdir(exist_ok=True)
         data = {"direction": self.layout.direction, "positions": self.layout.positions}
-        file.write_text(dumps(data, indent=True), encoding="utf-8")
+        replace_file(file, dumps(data, indent=True))
 
     def _changed(self) -> None:
         self._last_graph = self._graph or self._last_graph
