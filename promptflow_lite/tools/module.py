@@ -54,6 +54,7 @@ def flow_import_path(root: Path) -> Iterator[None]:
     compat.install()
     entry = str(root)
     with _import_lock:
+        _flow_roots.add(root)
         _forget_siblings_of_other_flows(root)
         if entry not in sys.path:
             _added_to_path.add(entry)
@@ -104,7 +105,6 @@ def load_module(path: Path, root: Path) -> ModuleType:
             where=Location(str(path)),
         )
 
-    _flow_roots.add(root)
     spec = importlib.util.spec_from_file_location(MODULE_NAME, path)
     if spec is None or spec.loader is None:
         raise PythonLoaderNotFound(f"{path.name!r} is not a Python file.", where=Location(str(path)))

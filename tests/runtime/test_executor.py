@@ -272,9 +272,13 @@ def test_flows_of_one_process_keep_their_modules_apart_without_packages_and_insi
     assert [next(iter(answer.values())) for answer in answers] == [[n, n] for n in ("one", "two", "inner", "one")]
 
 
-def test_a_plain_folder_is_found_although_another_flow_has_a_module_of_its_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_flex", [False, True])
+def test_a_plain_folder_is_found_although_another_flow_has_a_module_of_its_name(tmp_path: Path, is_flex: bool) -> None:
     other = graph_flow(tmp_path / "other", "a")
-    (other / "shared.py").write_text("")
+    (other / "shared.py").write_text("def answer(x: str) -> str:\n    return x\n")
+    if is_flex:
+        (other / "flow.dag.yaml").unlink()
+        (other / "flow.flex.yaml").write_text("entry: shared:answer\n")
     flow = graph_flow(tmp_path / "flow", "a", code={"a": "def a(x):\n    return part.WORD"})
     (flow / "shared").mkdir()
     (flow / "shared" / "part.py").write_text("WORD = 'part'\n")
