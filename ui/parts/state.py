@@ -52,10 +52,15 @@ class AuthorState:
     """The last outcome of a run of the whole flow (or of a part of it)."""
     goto: str | None = None
     """Page to open after the callbacks."""
+    wants_run: bool = False
+    """Whether a run of the whole flow was asked for and has not begun: a click must outlive an interrupted rerun."""
 
     @property
     def is_running(self) -> bool:
         return self.job is not None
+
+    def ask_for_run(self) -> None:
+        self.wants_run = True
 
     @property
     def live_results(self) -> dict[str, dict[str, Any]]:

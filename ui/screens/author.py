@@ -158,9 +158,10 @@ def header(state: AuthorState) -> str:
         if state.is_running:
             if st.button("Stop", icon=":material/stop:", key="stop"):
                 tester().cancel()
-        elif st.button("Run flow", type="primary", icon=":material/play_arrow:", key="run_flow"):
-            run_flow(state)
-            st.rerun()
+        else:
+            st.button(
+                "Run flow", type="primary", icon=":material/play_arrow:", key="run_flow", on_click=state.ask_for_run
+            )
         query = {"flow": workspace().relative(document.folder)}
         if st.button("Batch", icon=":material/layers:", key="to_batch"):
             st.switch_page("screens/batch.py", query_params=query)
@@ -395,6 +396,10 @@ def page() -> None:
 
 def draw(state: AuthorState) -> None:
     """Draw an open flow."""
+    if state.wants_run:
+        state.wants_run = False
+        run_flow(state)
+
     drawn = news(state)
     view = header(state)
     conflict_banner(state)
